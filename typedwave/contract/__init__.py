@@ -1,0 +1,8 @@
+"""The checking: contracts on calls and on what a module remembers."""
+
+from typedwave.contract.decorator import typed
+from typedwave.contract.explain import unfit
+from typedwave.contract.location import where
+from typedwave.contract.module import Module
+
+__all__ = ["Module", "typed", "unfit", "where"]

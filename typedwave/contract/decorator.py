@@ -1,0 +1,116 @@
+"""``typed``: holds every call of a function to its annotations."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from torch import Tensor
+from torch.compiler import is_compiling, is_dynamo_compiling
+
+from typedwave.contract.facts import facts, facts_or_none
+from typedwave.contract.function import FunctionContract
+from typedwave.contract.tracing import after_body, before_body, check
+from typedwave.contract.written import is_fixed, write_checked
+
+__all__ = ["typed"]
+
+F = TypeVar("F", bound=Callable[..., Any] | property)
+
+
+def typed(function: F) -> F:
+    """Holds every call of ``function`` to its annotations, at the cost of a look-up.
+
+    jaxtyping with beartype judges each signature that was not seen before: shapes, dtypes and
+    classes of tensors, other arguments by their types, lists, tuples and dicts whole. If the
+    first parameter is called ``self`` and is a `torch.nn.Module`, the state that its class
+    annotates is checked before and after, and the axis names in that state have the sizes that
+    they have there.
+
+    Args:
+        function: A function or method; also a classmethod, staticmethod or property.
+
+    Returns:
+        The checked function. Under ``torch.compile`` it is checked once, while being traced.
+
+    Raises:
+        ShapeError: From a call: an argument or the result is not what its annotation says.
+        StateError: From a call: annotated state is not, or no longer, what it was declared.
+        AnnotationError: From the first call: an annotation cannot be resolved.
+
+    Example:
+        >>> import torch
+        >>> from jaxtyping import Float
+        >>> from torch import Tensor
+        >>> @typed
+        ... def attend(q: Float[Tensor, "T C"], k: Float[Tensor, "S C"]) -> Float[Tensor, "T S"]:
+        ...     return q @ k.T
+        >>> attend(torch.zeros(5, 3), torch.zeros(7, 3)).shape
+        torch.Size([5, 7])
+        >>> attend(torch.zeros(5, 3), torch.zeros(7, 4))
+        Traceback (most recent call last):
+        typedwave.errors.ShapeError: attend: k has the wrong shape
+          expected  Float "S C"   C = 3
+          got       f32[7, 4]     axis 1 is 4
+          C = 3 comes from q f32[5, 3]
+    """
+    if isinstance(function, classmethod | staticmethod):
+        return cast(F, type(function)(typed(function.__func__)))
+    if isinstance(function, property):
+        get, put, delete = function.fget, function.fset, function.fdel
+        accessors = (get and typed(get), put and typed(put), delete and typed(delete))
+        return cast(F, property(*accessors, doc=function.__doc__))
+    if hasattr(function, "__contract__"):
+        return function
+    return cast(F, functools.wraps(function)(_checked(FunctionContract(function))))
+
+
+def _checked(contract: FunctionContract) -> Callable[..., Any]:
+    traced = _traced(contract)
+    if is_fixed(contract.signature):
+        checked = write_checked(
+            contract.signature,
+            judged=contract.judged,
+            is_method=contract.is_method,
+            has_result=contract.has_result,
+            names={
+                "AttributeError": AttributeError,
+                "Tensor": Tensor,
+                "TypeError": TypeError,
+                "contract": contract,
+                "facts": facts,
+                "facts_or_none": facts_or_none,
+                "function": contract.function,
+                "getattr": getattr,
+                "is_compiling": is_compiling,
+                "isinstance": isinstance,
+                "remembered": contract.remembered,
+                "traced": traced,
+            },
+        )
+    else:
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            return traced(*args, **kwargs) if is_compiling() else contract.call(*args, **kwargs)
+
+    checked.__contract__ = contract  # type: ignore[attr-defined]  # marks what is checked already
+    return checked
+
+
+def _traced(contract: FunctionContract) -> Callable[..., Any]:
+    """The function as a compiler is to see it: what checks it leaves no trace in the graph."""
+    function, before, after = contract.function, before_body(contract), after_body(contract)
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        if not is_dynamo_compiling():  # a non-strict export runs this on fake tensors
+            check(contract, args, kwargs)
+            result = function(*args, **kwargs)
+            check(contract, args, kwargs, result)
+            return result
+        from torch._dynamo.comptime import comptime  # imported late, as it takes a second
+
+        comptime(before)
+        result = function(*args, **kwargs)
+        comptime(after)
+        return result
+
+    return traced

@@ -1,0 +1,301 @@
+"""From refused claims to an error: every mismatch, the names involved and where they come from."""
+
+import ast
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from beartype.door import is_bearable
+from torch import Tensor
+from torch.nn import Module
+
+from typedwave.contract.axes import Axis, Bindings, read_axes
+from typedwave.contract.hints import (
+    Claim,
+    alternatives,
+    array_hints,
+    describe,
+    elements,
+    is_array,
+    sizes,
+    spell,
+)
+from typedwave.contract.location import path_of, where
+from typedwave.errors import ContractError, Mismatch, Origin, ShapeError, StateError
+
+__all__ = ["argument_error", "drift_error", "refusal", "state_error", "unfit"]
+
+E = TypeVar("E", bound=ContractError)
+
+
+class _Findings:
+    """What does not fit, gathered claim by claim in one scope of axis names."""
+
+    def __init__(self, arguments: Mapping[str, Any], labels: tuple[str, str]) -> None:
+        self.bindings = Bindings(arguments)
+        self.labels = labels
+        self.mismatches: list[Mismatch] = []
+        self.origins: dict[str, Origin] = {}
+        self.suggestions: list[str] = []
+        self.assumed: frozenset[str] = frozenset()
+        self.sizes: dict[str, int] = {}
+
+    def assume(self, claims: Iterable[Claim], prefix: str = "") -> None:
+        """Takes claims that are known to hold, for the names that they bind."""
+        for claim in claims:
+            self._hold(claim, f"{prefix}{claim.subject} {describe(claim.value)}")
+        self.assumed = frozenset(self.bindings.names)
+
+    def examine(self, claims: Iterable[Claim]) -> None:
+        """Notes the mismatch of every claim that does not hold."""
+        for claim in claims:
+            for part in elements(claim):
+                mismatch = self._hold(part, f"{part.subject} {describe(part.value)}")
+                if mismatch is not None:
+                    self.mismatches.append(mismatch)
+
+    def error(
+        self, kind: type[E], owner: Module | str, suggestions: Sequence[str] = ()
+    ) -> E | None:
+        """The error that says all of it, or None if there is nothing to say."""
+        if not self.mismatches:
+            return None
+        return kind(
+            where(owner) if isinstance(owner, Module) else owner,
+            self.mismatches,
+            origins=list(self.origins.values()),
+            suggestion=next(iter(suggestions), None),
+        )
+
+    def _hold(self, claim: Claim, source: str) -> Mismatch | None:
+        members = alternatives(claim.hint)
+        arrays = [member for member in members if is_array(member)]
+        if not (arrays and isinstance(claim.value, Tensor)):
+            return None if _bearable_apart(claim, members) else self.not_an_instance(claim)
+        trials = []
+        for array in arrays:
+            trial = self.bindings.copy()
+            problem, misfits = _hold_array(array, claim.value, trial, source)
+            if problem == 0:
+                self.bindings = trial
+                return None
+            trials.append((problem, misfits, trial))
+        problem, misfits, trial = min(trials, key=lambda trial: trial[0])
+        if problem == 1:
+            return self._wrong_shape(claim, misfits, trial)
+        return self._wrong_dtype(claim) if problem == 2 else self.not_an_instance(claim)
+
+    def not_an_instance(self, claim: Claim) -> Mismatch:
+        """The mismatch of a value that is of another type altogether."""
+        expected, got = self.labels
+        what = "a tensor" if any(map(is_array, alternatives(claim.hint))) else spell(claim.hint)
+        rows = ((expected, spell(claim.hint), ""), (got, describe(claim.value), ""))
+        return Mismatch(claim.subject, f"is not {what}", rows)
+
+    def _wrong_dtype(self, claim: Claim) -> Mismatch:
+        expected, got = self.labels
+        wants = [h for h in alternatives(claim.hint) if is_array(h)]
+        for cast, dtype in (("float", torch.float32), ("long", torch.int64)):
+            probe = torch.empty((), dtype=dtype, device="meta")
+            if any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants):
+                self.suggestions.append(f"{claim.subject}.{cast}()")
+                break
+        rows = (
+            (expected, spell(claim.hint), ""),
+            (
+                got,
+                describe(claim.value),
+                f"its dtype is {str(claim.value.dtype).removeprefix('torch.')}",
+            ),
+        )
+        return Mismatch(claim.subject, "has the wrong dtype", rows)
+
+    def _wrong_shape(
+        self, claim: Claim, misfits: Sequence[tuple[int | None, Axis | None]], trial: Bindings
+    ) -> Mismatch:
+        expected, got = self.labels
+        shape = sizes(claim.value)
+        needs, remarks = [], []
+        for position, axis in misfits:
+            if axis is None:
+                remarks.append(f"it has {len(shape)} {'axis' if len(shape) == 1 else 'axes'}")
+                continue
+            if position is None:
+                needs.append(f"*{axis.name} = {_text(trial.names[f'*{axis.name}'].size)}")
+                remarks.append(f"*{axis.name} is {_text(_starred(claim.hint, axis, shape))}")
+            else:
+                remarks.append(f"axis {position} is {shape[position]}")
+            if axis.name is not None and position is not None:
+                self.sizes[axis.name] = shape[position]
+                needs.append(f"{axis.name} = {trial.names[axis.name].size}")
+            elif axis.expression is not None:
+                needs.append("{} = {}".format(*trial.evaluate(axis)))
+            for name in _names(axis):
+                if name in trial.names:
+                    binding = trial.names[name]
+                    self.origins[name] = Origin(name, _text(binding.size), binding.source)
+        rows = (
+            (expected, spell(claim.hint), ", ".join(needs)),
+            (got, describe(claim.value), ", ".join(remarks)),
+        )
+        return Mismatch(claim.subject, "has the wrong shape", rows)
+
+
+def argument_error(
+    owner: Module | str,
+    *,
+    state: Sequence[Claim],
+    claims: Sequence[Claim],
+    arguments: Mapping[str, Any],
+) -> ShapeError | None:
+    """The error for a call whose arguments or result do not fit; None if all of them do.
+
+    Args:
+        owner: The module that was called, or the name of the function.
+        state: What is known to hold of the module's state, for the names it binds.
+        claims: What the annotations say of the call.
+        arguments: The arguments of the call by name, for ``{...}`` in annotations.
+    """
+    findings = _Findings(arguments, ("expected", "got"))
+    findings.assume(state, _prefix(owner))
+    findings.examine(claims)
+    suggestions = findings.suggestions
+    if isinstance(owner, Module):
+        suggestions = suggestions + _rebuilt(owner, findings)
+    return findings.error(ShapeError, owner, suggestions)
+
+
+def state_error(owner: Module, claims: Sequence[Claim]) -> StateError | None:
+    """The error for state that does not keep its annotations when it is used."""
+    findings = _Findings({"self": owner}, ("declared", "got"))
+    findings.examine(claims)
+    return findings.error(StateError, owner)
+
+
+def drift_error(
+    owner: Module, before: Sequence[Claim], after: Sequence[Claim], moved: Sequence[str]
+) -> StateError | None:
+    """The error for state that a forward has turned into something else.
+
+    Args:
+        owner: The module that was called.
+        before: What held of the state before the call.
+        after: What has to hold of the state now.
+        moved: The attributes that are on another device than before.
+    """
+    findings = _Findings({"self": owner}, ("declared", "became"))
+    findings.assume(before, _prefix(owner))
+    findings.examine(after)
+    was = {claim.subject: describe(claim.value) for claim in before}
+    findings.mismatches = [
+        _with_past(mismatch, was.get(mismatch.subject, "absent"))
+        for mismatch in findings.mismatches
+    ]
+    for name in moved:
+        rows = (("was", was[name], ""), ("became", was[name], f"on {getattr(owner, name).device}"))
+        findings.mismatches.append(Mismatch(name, "is on another device after forward", rows))
+    return findings.error(StateError, owner)
+
+
+def refusal(owner: Module | str, refused: Claim) -> ShapeError:
+    """The error for what the judge refused for a reason that is not seen here."""
+    findings = _Findings({}, ("expected", "got"))
+    findings.mismatches.append(findings.not_an_instance(refused))
+    error = findings.error(ShapeError, owner)
+    assert error is not None
+    return error
+
+
+def unfit(
+    module: Module,
+    subject: str,
+    value: Tensor,
+    hint: str,
+    *,
+    needs: str,
+    because: str,
+    suggestion: str,
+) -> ShapeError:
+    """The error for a rule that an annotation cannot express, in the form of the others.
+
+    Args:
+        module: The module that refuses.
+        subject: The argument.
+        value: What came.
+        hint: The annotated shape: ``'Float "B T C"'``.
+        needs: The rule with its numbers: ``"n = 2 divides T"``.
+        because: What breaks it: ``"axis 1 is 7"``.
+        suggestion: What to do.
+    """
+    rows = (("expected", hint, needs), ("got", describe(value), because))
+    mismatch = Mismatch(subject, "has the wrong shape", rows)
+    return ShapeError(where(module), [mismatch], suggestion=suggestion)
+
+
+def _hold_array(
+    hint: Any, value: Tensor, bindings: Bindings, source: str
+) -> tuple[int, list[tuple[int | None, Axis | None]]]:
+    """How far a tensor is from a hint: 0 it holds, 1 shape, 2 dtype, 3 class."""
+    if not isinstance(value, hint.array_type):
+        return 3, []
+    if not isinstance(value, hint.dtype[hint.array_type, "..."]):
+        return 2, []
+    misfits = bindings.misfits(read_axes(hint.dim_str), sizes(value), source)
+    return int(bool(misfits)), misfits
+
+
+def _bearable_apart(claim: Claim, members: Sequence[Any]) -> bool:
+    """Whether a value that is no tensor is an instance, the shapes inside a container aside."""
+    if not any(array_hints(claim.hint)):
+        return is_bearable(claim.value, claim.hint)
+    for member in members:
+        if is_array(member):
+            continue
+        origin = getattr(member, "__origin__", member)
+        if not isinstance(origin, type) or isinstance(claim.value, origin):
+            return True
+    return False
+
+
+def _rebuilt(owner: Module, findings: _Findings) -> list[str]:
+    """``Linear(in_features=21)`` where state gave the size and the constructor has the name."""
+    parameters = inspect.signature(type(owner)).parameters
+    return [
+        f"{type(owner).__name__}({name}={size})"
+        for name, size in findings.sizes.items()
+        if name in parameters and name in findings.assumed
+    ]
+
+
+def _with_past(mismatch: Mismatch, was: str) -> Mismatch:
+    declared, *others = mismatch.facts
+    rows = (declared, ("was", was, ""), *others)
+    return Mismatch(mismatch.subject, f"{mismatch.problem} after forward", rows)
+
+
+def _prefix(owner: Module | str) -> str:
+    path = path_of(owner) if isinstance(owner, Module) else ""
+    return f"{path}." if path else ""
+
+
+def _names(axis: Axis) -> list[str]:
+    """The axis names that the size of an axis depends on."""
+    if axis.name is not None:
+        return [f"*{axis.name}" if axis.variadic else axis.name]
+    tree = ast.parse((axis.expression or "0").replace("{", "(").replace("}", ")"), mode="eval")
+    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+
+
+def _starred(hint: Any, axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes that fell to a variadic axis of a hint or of a member of a union."""
+    for array in filter(is_array, alternatives(hint)):
+        axes = read_axes(array.dim_str)
+        if axis in axes:
+            star = axes.index(axis)
+            return shape[star : len(shape) - (len(axes) - star - 1)]
+    raise AssertionError("a misfit axis is in the hint it was read from")
+
+
+def _text(size: int | tuple[int, ...]) -> str:
+    return str(size) if isinstance(size, int) else f"[{', '.join(map(str, size))}]"

@@ -1,0 +1,203 @@
+"""The contract of one function: the claims of a call, their verdicts, and the memory of those."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
+from typing import Any, Final, NoReturn, cast
+
+import torch
+from torch.nn import Module
+
+from typedwave.contract.explain import argument_error, drift_error, refusal, state_error
+from typedwave.contract.facts import asked_of_self, binds_inside, facts, facts_or_none
+from typedwave.contract.hints import Claim, function_hints
+from typedwave.contract.judge import first_refused, in_scope
+from typedwave.contract.state import StateContract
+
+__all__ = ["FunctionContract"]
+
+REMEMBERED: Final = 4096
+"""Signatures a function remembers; past that it forgets all of them and starts again."""
+
+_OF_SELF: Final = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)])
+
+
+class FunctionContract:
+    """What the annotations of a function say, and which calls are known to keep it.
+
+    A call is remembered by a key of all that the verdict depends on: the state of the module,
+    the values that ``{...}`` in shapes asks of it, and the facts about each annotated argument.
+    Remembered under it are the facts about the results that were judged good.
+
+    Attributes:
+        function: What is called.
+        signature: Its parameters.
+        is_method: Whether the first of them is ``self``.
+        judged: The names of the annotated parameters.
+        has_result: Whether the result is annotated and can be judged when the call returns; what
+            a generator yields or a coroutine gives cannot.
+        remembered: Facts about good results, by key.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.signature = inspect.signature(function)
+        self.is_method = next(iter(self.signature.parameters), None) == "self"
+        annotations = function.__annotations__
+        self.judged = [name for name in self.signature.parameters if name in annotations]
+        later = inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
+        self.has_result = "return" in annotations and not later
+        self.remembered: dict[Any, set[Any]] = {}
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The annotations, resolved at the first call, when names defined later exist."""
+        return function_hints(cast(FunctionType, self.function))
+
+    @functools.cached_property
+    def asked(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Reads what ``{...}`` asks of self; a TypeError if calls must not be remembered."""
+        if binds_inside(cast(FunctionType, self.function)):
+            return _not_to_be_remembered
+        return asked_of_self(self.hints.values(), self.judged) or _not_to_be_remembered
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function, judging what has not been judged before."""
+        try:
+            arguments = self.bind(args, kwargs)
+        except TypeError:
+            return self.function(*args, **kwargs)  # Python words this error best
+        owner, state = self.owner(arguments)
+        before = None if state is None else state.facts(owner)
+        key = self._key(owner, before, arguments)
+        good = None if key is None else self.remembered.get(key)
+        if good is None:
+            result = self._judged_call(before, arguments, args, kwargs)
+        else:
+            result = self.function(*args, **kwargs)
+            if self._result_facts(result) not in good:
+                self.judge_result(key, result, *args, **kwargs)
+        if state is not None:
+            self.judge_state(owner, before)
+        if good is None and key is not None:
+            self._remember(key, result)
+        return result
+
+    def judge_result(self, key: Any, result: Any, *args: Any, **kwargs: Any) -> None:
+        """Judges a result that calls of this key have not given before."""
+        arguments = self.bind(args, kwargs)
+        owner, state = self.owner(arguments)
+        held = [] if state is None else state.claims(state.facts(owner))
+        claims = [*self.argument_claims(arguments), *self.result_claims(result)]
+        refused = in_scope(self.signature, args, kwargs, lambda: first_refused([*held, *claims]))
+        if refused is not None:
+            self._refuse(owner, held, claims, refused, arguments)
+        self._remember(key, result)
+
+    def judge_state(self, owner: Module, before: Any) -> None:
+        """Judges the state that a call leaves behind; names keep the sizes they had before."""
+        state: StateContract = type(owner).__state__  # type: ignore[attr-defined]  # our Module's
+        after = state.facts(owner)
+        if after == before:
+            return
+        held, claims = state.claims(before), state.claims(after)
+        moved = state.moved(before, after)
+        refused = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused([*held, *claims]))
+        if refused is not None or moved:
+            error = drift_error(owner, held, claims, moved)
+            raise error or refusal(owner, cast(Claim, refused)) from None
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, defaults included."""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def owner(self, arguments: Mapping[str, Any]) -> tuple[Any, StateContract | None]:
+        """Whose method was called and the contract on its state, where it has one."""
+        owner = arguments["self"] if self.is_method else None
+        return owner, getattr(owner.__class__, "__state__", None)
+
+    def name_of(self, owner: Any) -> Module | str:
+        """What an error names: the module whose method this is, or else the function."""
+        return owner if isinstance(owner, Module) else self.function.__qualname__
+
+    def argument_claims(self, arguments: Mapping[str, Any]) -> Iterator[Claim]:
+        """What the annotations say of the arguments of a call, in their order."""
+        for name in self.judged:
+            kind, value = self.signature.parameters[name].kind, arguments[name]
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                for i, part in enumerate(value):
+                    yield Claim(f"{name}[{i}]", part, self.hints[name])
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                for key, part in value.items():
+                    yield Claim(key, part, self.hints[name])
+            else:
+                yield Claim(name, value, self.hints[name])
+
+    def result_claims(self, result: Any) -> list[Claim]:
+        """What the annotation says of a result, if there is one."""
+        return [Claim("the result", result, self.hints["return"])] if self.has_result else []
+
+    def _judged_call(
+        self, before: Any, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        owner, state = self.owner(arguments)
+        held = [] if state is None else state.claims(before)
+        if held:
+            wrong = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused(held))
+            if wrong is not None:
+                raise state_error(owner, held) or refusal(owner, wrong) from None
+        claims = list(self.argument_claims(arguments))
+
+        def run() -> tuple[Claim | None, Any]:
+            refused = first_refused([*held, *claims])
+            if refused is not None:
+                return refused, None
+            result = self.function(*args, **kwargs)
+            given = self.result_claims(result)
+            claims.extend(given)
+            return first_refused(given), result
+
+        refused, result = in_scope(self.signature, args, kwargs, run)
+        if refused is not None:
+            self._refuse(owner, held, claims, refused, arguments)
+        return result
+
+    def _refuse(
+        self,
+        owner: Any,
+        held: list[Claim],
+        claims: list[Claim],
+        refused: Claim,
+        arguments: Mapping[str, Any],
+    ) -> NoReturn:
+        name = self.name_of(owner)
+        error = argument_error(name, state=held, claims=claims, arguments=arguments)
+        raise error or refusal(name, refused) from None
+
+    def _key(self, owner: Any, before: Any, arguments: Mapping[str, Any]) -> Any:
+        """The key of a call, or None if it must not be remembered."""
+        try:
+            key = (before, self.asked(owner), *[facts(arguments[name]) for name in self.judged])
+            hash(key)
+        except TypeError:  # what cannot be told, or sizes that are symbols
+            return None
+        return key
+
+    def _result_facts(self, result: Any) -> tuple[Any, ...] | None:
+        return facts_or_none(result) if self.has_result else None
+
+    def _remember(self, key: Any, result: Any) -> None:
+        known = self._result_facts(result)
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # by torch
+        if tracing or (self.has_result and known is None):
+            return
+        if len(self.remembered) >= REMEMBERED:
+            self.remembered.clear()
+        self.remembered.setdefault(key, set()).add(known)
+
+
+def _not_to_be_remembered(owner: Any) -> tuple[Any, ...]:
+    raise TypeError("these calls are judged every time")

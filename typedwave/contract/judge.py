@@ -1,0 +1,49 @@
+"""The judge: jaxtyping with beartype, asked in one scope of axis names."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from beartype.door import is_bearable
+from jaxtyping import jaxtyped
+
+from typedwave.contract.hints import Claim, elements
+
+__all__ = ["first_refused", "in_scope"]
+
+T = TypeVar("T")
+
+
+def in_scope(
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    run: Callable[[], T],
+) -> T:
+    """Runs ``run`` in a new scope of axis names, where ``{...}`` sees the arguments of the call.
+
+    An exception comes out as it went in: jaxtyping would add a note to one that passes through.
+    """
+    raised: list[Exception] = []
+
+    def scope(*_: Any, **__: Any) -> T | None:
+        try:
+            return run()
+        except Exception as error:
+            raised.append(error)
+            return None
+
+    scope.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature
+    result = jaxtyped(typechecker=None)(scope)(*args, **kwargs)
+    if raised:
+        raise raised.pop()
+    return result  # type: ignore[return-value]  # None only if something was raised
+
+
+def first_refused(claims: Iterable[Claim]) -> Claim | None:
+    """The first claim that does not hold beside those before it, each element of a container."""
+    for claim in claims:
+        for part in elements(claim):
+            if not is_bearable(part.value, part.hint):
+                return part
+    return None

@@ -1,0 +1,38 @@
+"""Where in a model a module is, found when an error needs it and at no cost before."""
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from torch.nn import Module
+
+__all__ = ["path_of", "where"]
+
+
+def path_of(module: Module) -> str:
+    """The path of ``module`` in the outermost model that is being called, or ``""``.
+
+    The models are read off the stack of Python frames: nothing is recorded while all is well,
+    and modules that know nothing of typedwave count too.
+    """
+    for root in reversed(list(_callers())):
+        for path, inner in root.named_modules():
+            if inner is module:
+                return str(path).removeprefix("_orig_mod").removeprefix(".")
+    return ""
+
+
+def where(module: Module) -> str:
+    """Path and type for the first line of an error: ``layers.2 (Linear)``."""
+    path, name = path_of(module), type(module).__name__
+    return f"{path} ({name})" if path else name
+
+
+def _callers() -> Iterator[Module]:
+    """The modules whose methods are running, innermost first."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Module):
+            yield owner
+        frame = frame.f_back

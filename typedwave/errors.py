@@ -1,0 +1,124 @@
+"""The errors of typedwave and how they are worded.
+
+An error says where in the model, what was expected with names and numbers, what came instead,
+which name got its size from where and, when it is likely right, the fix as code. It never prints
+the values of a tensor, and it carries its facts as attributes for programs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "AnnotationError",
+    "ContractError",
+    "IdOutOfRangeError",
+    "Mismatch",
+    "Origin",
+    "ShapeError",
+    "StateError",
+]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One thing that does not keep its contract.
+
+    Attributes:
+        subject: The argument, attribute or ``"the result"``.
+        problem: What is wrong, as the predicate of a sentence: ``"has the wrong shape"``.
+        facts: Rows of label, text and remark, such as
+            ``("got", "f32[32, 8, 21]", "axis -1 is 21")``.
+    """
+
+    subject: str
+    problem: str
+    facts: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an axis name got its size: ``in_features = 20 comes from layers.2.weight f32[27, 20]``.
+
+    Attributes:
+        name: The axis name; a name for several axes keeps its star.
+        size: The size as text.
+        source: The tensor that gave it.
+    """
+
+    name: str
+    size: str
+    source: str
+
+
+class ContractError(TypeError):
+    """Something does not keep its annotated contract.
+
+    Attributes:
+        where: Path and type of the module, or the function: ``"layers.2 (Linear)"``.
+        mismatches: Everything that is wrong with this call.
+        origins: Where the names involved got their sizes.
+        suggestion: A fix as code, or None.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        mismatches: Sequence[Mismatch],
+        *,
+        origins: Sequence[Origin] = (),
+        suggestion: str | None = None,
+    ) -> None:
+        self.where = where
+        self.mismatches = tuple(mismatches)
+        self.origins = tuple(origins)
+        self.suggestion = suggestion
+        super().__init__("\n".join(self._lines()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by facts, so that an error survives the way back from a worker process."""
+        facts = {"origins": self.origins, "suggestion": self.suggestion}
+        return _rebuild, (type(self), self.where, self.mismatches, facts)
+
+    def _lines(self) -> Iterator[str]:
+        problems = "; ".join(f"{m.subject} {m.problem}" for m in self.mismatches)
+        yield f"{self.where}: {problems}"
+        several = len(self.mismatches) > 1
+        for mismatch in self.mismatches:
+            if several:
+                yield f"  {mismatch.subject}"
+            yield from _table(mismatch.facts, indent="    " if several else "  ")
+        for origin in self.origins:
+            yield f"  {origin.name} = {origin.size} comes from {origin.source}"
+        if self.suggestion is not None:
+            yield f"  perhaps   {self.suggestion}"
+
+
+class ShapeError(ContractError):
+    """An argument or a result is not what its annotation says."""
+
+
+class StateError(ContractError):
+    """A parameter or buffer is not, or is no longer, what its annotation says."""
+
+
+class AnnotationError(TypeError):
+    """An annotation cannot be read."""
+
+
+class IdOutOfRangeError(ValueError, IndexError):
+    """An id is not a row of the table; IndexError too, since that is what torch raises."""
+
+
+def _table(rows: Sequence[tuple[str, str, str]], *, indent: str) -> Iterator[str]:
+    width = max((len(text) for _, text, remark in rows if remark), default=0)
+    for label, text, remark in rows:
+        yield f"{indent}{label:<8}  {text:<{width}}   {remark}".rstrip()
+
+
+def _rebuild(
+    kind: type[ContractError],
+    where: str,
+    mismatches: tuple[Mismatch, ...],
+    facts: dict[str, object],
+) -> ContractError:
+    return kind(where, mismatches, **facts)  # type: ignore[arg-type]  # as __reduce__ packed them
