@@ -2,7 +2,8 @@
 
 from typedwave.contract.decorator import typed
 from typedwave.contract.explain import unfit
+from typedwave.contract.hints import describe
 from typedwave.contract.location import where
 from typedwave.contract.module import Module
 
-__all__ = ["Module", "typed", "unfit", "where"]
+__all__ = ["Module", "describe", "typed", "unfit", "where"]

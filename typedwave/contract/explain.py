@@ -130,7 +130,8 @@ class _Findings:
                 self.sizes[axis.name] = shape[position]
                 needs.append(f"{axis.name} = {trial.names[axis.name].size}")
             elif axis.expression is not None:
-                needs.append("{} = {}".format(*trial.evaluate(axis)))
+                text, size = trial.evaluate(axis)
+                needs.append(f"{axis.text if text == str(size) else text} = {size}")
             for name in _names(axis):
                 if name in trial.names:
                     binding = trial.names[name]

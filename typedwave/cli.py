@@ -1,0 +1,281 @@
+"""The command line: ``typedwave train | eval | sample | inspect``. It parses, calls and prints."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from typedwave.inspect import table
+from typedwave.lab.checkpoint import Checkpoint, load_checkpoint
+from typedwave.lab.corpus import Splits, examples, read_words, split
+from typedwave.lab.evaluation import evaluate
+from typedwave.lab.experiment import Experiment, claim
+from typedwave.lab.names import names_path
+from typedwave.lab.recipe import PRESETS, Recipe
+from typedwave.lab.report import draw_curve
+from typedwave.lab.sampling import sample, sample_new
+from typedwave.lab.steps import CompilerError
+from typedwave.lab.training import DivergedError
+from typedwave.models import MLP, NetworkConfig
+
+__all__ = ["run"]
+
+_SAMPLES: Final = 20
+_INTERRUPTED: Final = 130  # as a shell counts a process that SIGINT ended
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns 0, 2 after an error of one line, or 130 after Ctrl-C."""
+    commands = {"train": _train, "eval": _eval, "sample": _sample, "inspect": _inspect}
+    try:
+        options = _parser(arguments).parse_args(list(map(_underscored, arguments)))
+        return commands[options.command](options[options.command])
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except (ArgumentError, CompilerError, DivergedError, ValueError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _train(options: Namespace) -> int:
+    torch.set_num_threads(options.threads)
+    words = read_words(options.data)
+    config, recipe = _of(NetworkConfig, options), _of(Recipe, options)
+    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    folder = claim(options.out or Path("runs") / f"{stamp}-{config.network}")
+    say = Console(stderr=options.json, highlight=False, soft_wrap=True)
+    try:
+        experiment = Experiment(words, config, recipe, compile=options.compile)
+        say.print(
+            f"{len(words):,} words from {options.data}; {config.network} network, "
+            f"{_count(experiment.network):,} parameters, {recipe.steps:,} steps"
+        )
+        interrupted = _watch(experiment)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if nothing came of it
+    if experiment.step == 0:
+        return _INTERRUPTED
+    record = experiment.save(folder, corpus=str(Path(options.data).resolve()))
+    title = f"{config.network}, {record['parameters']:,} parameters"
+    draw_curve(folder / "curve.png", experiment.curve, title=title)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    new = sample_new(
+        experiment.network,
+        experiment.vocabulary,
+        _SAMPLES,
+        known=words,
+        context=config.context,
+        generator=generator,
+    )
+    (folder / "samples.txt").write_text("\n".join(new) + "\n", encoding="utf-8")
+    if options.json:
+        print(json.dumps({"run": str(folder), "interrupted": interrupted, **record, "new": new}))
+    else:
+        if interrupted:
+            say.print(f"stopped after {experiment.step:,} of {recipe.steps:,} steps")
+        say.print(_losses(record["losses"]))
+        say.print(f"{len(new)} samples, none of them among the {len(words):,} words:")
+        _print_columns(new)
+        say.print(f"the run is in {folder}: its curve is curve.png")
+    return _INTERRUPTED if interrupted else 0
+
+
+def _eval(options: Namespace) -> int:
+    checkpoint, corpus = _open(options.run, options.data)
+    parts = split(read_words(corpus))
+    context = checkpoint.network.config.context
+    losses = {
+        name: evaluate(checkpoint.network, examples(part, checkpoint.vocabulary, context=context))
+        for name, part in zip(Splits._fields, parts, strict=True)
+    }
+    print(
+        json.dumps({"corpus": str(corpus), "losses": losses}) if options.json else _losses(losses)
+    )
+    return 0
+
+
+def _sample(options: Namespace) -> int:
+    if options.count < 0:
+        raise ValueError(f"count is {options.count}, but has to be at least 0")
+    checkpoint, corpus = _open(options.run, options.data, needed=options.new)
+    network, vocabulary = checkpoint.network, checkpoint.vocabulary
+    generator = torch.Generator().manual_seed(options.seed)
+    context = network.config.context
+    if options.new:
+        words = sample_new(
+            network,
+            vocabulary,
+            options.count,
+            known=read_words(corpus),
+            context=context,
+            generator=generator,
+        )
+    else:
+        words = sample(network, vocabulary, options.count, context=context, generator=generator)
+    print(json.dumps(words) if options.json else "\n".join(words))
+    return 0
+
+
+def _inspect(options: Namespace) -> int:
+    if options.run is None:
+        config = _of(NetworkConfig, options)
+        network = MLP(config, vocab_size=options.vocab_size, device="meta")
+    else:
+        network = _open(options.run, None, needed=False)[0].network.to("meta")
+    shape = (options.batch_size, network.config.context)
+    found = table(network, torch.zeros(shape, dtype=torch.int64, device="meta"))
+    print(json.dumps(dataclasses.asdict(found)) if options.json else found)
+    return 0
+
+
+def _parser(arguments: Sequence[str]) -> ArgumentParser:
+    network, recipe = PRESETS[_preset(arguments)]
+    parser = ArgumentParser(
+        prog="typedwave",
+        description="Character models of typed layers: train, evaluate, sample, inspect.",
+        version=version("typedwave"),
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(dest="command", required=True)
+
+    train = ArgumentParser(description="Train a network on words.", exit_on_error=False)
+    train.add_argument("data", nargs="?", default=str(names_path()), help="one word a line, UTF-8")
+    train.add_argument("--out", type=str | None, help="folder for the run, new or empty")
+    train.add_argument("--compile", action="store_true", help="compile the step; needs g++")
+    train.add_argument("--threads", type=int, default=1, help="threads; one is best at this size")
+    _add_network(train, network)
+    train.add_class_arguments(Recipe, as_group=True)
+    train.set_defaults(dataclasses.asdict(recipe))
+
+    evaluation = ArgumentParser(description="The losses of a trained network.", exit_on_error=False)
+    _add_run(evaluation)
+
+    sampling = ArgumentParser(description="Words drawn from a network.", exit_on_error=False)
+    _add_run(sampling)
+    sampling.add_argument("--count", type=int, default=_SAMPLES, help="how many")
+    sampling.add_argument("--seed", type=int, default=0, help="of the draws")
+    sampling.add_argument(
+        "--new", action="store_true", help="none that is in the corpus, none twice"
+    )
+
+    inspection = ArgumentParser(
+        description="Layers, shapes along the way and parameters.", exit_on_error=False
+    )
+    inspection.add_argument("run", nargs="?", type=str | None, help="folder or checkpoint of a run")
+    inspection.add_argument("--vocab_size", type=int, default=27, help="ids, where there is no run")
+    inspection.add_argument("--batch_size", type=int, default=32, help="of the example")
+    _add_network(inspection, network)
+
+    for name, command in (
+        ("train", train),
+        ("eval", evaluation),
+        ("sample", sampling),
+        ("inspect", inspection),
+    ):
+        command.add_argument("--json", action="store_true", help="print JSON and nothing else")
+        commands.add_subcommand(name, command, help=command.description)
+    return parser
+
+
+def _add_network(parser: ArgumentParser, network: NetworkConfig) -> None:
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), default="demo", help="where the defaults come from"
+    )
+    parser.add_class_arguments(NetworkConfig, as_group=True)
+    parser.set_defaults(dataclasses.asdict(network))
+
+
+def _add_run(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    parser.add_argument("data", nargs="?", type=str | None, help="words, if not those of the run")
+
+
+def _preset(arguments: Sequence[str]) -> str:
+    """The preset that is asked for, which decides the defaults of all else."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset", default="demo")
+    with contextlib.suppress(argparse.ArgumentError):
+        name: str = parser.parse_known_args(list(arguments))[0].preset
+        if name in PRESETS:
+            return name
+    return "demo"  # the real parser says what is wrong with the one that was given
+
+
+def _underscored(argument: str) -> str:
+    """``--n-embd=24`` as ``--n_embd=24``: either is a flag."""
+    name, equals, value = argument.partition("=")
+    return name[:2] + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else argument
+
+
+def _open(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoint, Path]:
+    """The checkpoint of a run and the words that belong to it."""
+    path = Path(run)
+    file = path / "checkpoint.safetensors" if path.is_dir() else path
+    checkpoint = load_checkpoint(file)
+    record = file.parent / "run.json"
+    if data is None and needed:
+        if not record.exists():
+            raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
+        data = str(json.loads(record.read_text(encoding="utf-8"))["corpus"])
+    return checkpoint, Path(data or "")
+
+
+def _watch(experiment: Experiment) -> bool:
+    """Trains under a progress bar; returns whether Ctrl-C ended it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("training", total=experiment.recipe.steps)
+        try:
+            for point in experiment.points():
+                losses = f"train {point.train:.4f}  validation {point.validation:.4f}"
+                progress.update(task, completed=point.step, description=losses)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _of(cls: type[Any], options: Namespace) -> Any:
+    """An instance of a config from the flags of the same names."""
+    return cls(**{field.name: options[field.name] for field in dataclasses.fields(cls)})
+
+
+def _losses(losses: dict[str, float]) -> str:
+    return "  ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "  nats a character"
+
+
+def _count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _print_columns(words: Sequence[str]) -> None:
+    width = max(map(len, words), default=0) + 2
+    for start in range(0, len(words), 5):
+        print("  " + "".join(word.ljust(width) for word in words[start : start + 5]).rstrip())
+
+
+def _fail(message: str) -> int:
+    print(f"typedwave: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,6 @@
+"""Looking at any `torch.nn.Module`: its layers and the shapes along the way."""
+
+from typedwave.inspect.modes import modes_kept
+from typedwave.inspect.table import Row, Table, table
+
+__all__ = ["Row", "Table", "modes_kept", "table"]

@@ -1,0 +1,79 @@
+"""A trained network on disk: safetensors, with config and vocabulary inside. No pickle."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+
+from typedwave.lab.corpus import Vocabulary
+from typedwave.lab.files import replacing
+from typedwave.models import MLP, NetworkConfig
+
+__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+
+_FORMAT = "typedwave 1"
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint, or not a whole one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network and the vocabulary it speaks; its config is ``network.config``."""
+
+    network: MLP
+    vocabulary: Vocabulary
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; the file is the old one or the new one, never half of it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    network = checkpoint.network
+    metadata = {
+        "format": _FORMAT,
+        "network": json.dumps(dataclasses.asdict(network.config)),
+        "characters": json.dumps(checkpoint.vocabulary.characters),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(Path(path)) as beside:
+        safetensors.torch.save_file(tensors, beside, metadata=metadata)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a checkpoint; its network is in eval mode.
+
+    Raises:
+        CheckpointError: It is not a checkpoint of ours, or is damaged.
+        OSError: It cannot be read, for instance FileNotFoundError.
+    """
+    path = Path(path)
+    with path.open("rb"):  # safetensors words a missing file its own way
+        pass
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not a checkpoint of typedwave: its format is "
+            f"{metadata.get('format')!r}, not {_FORMAT!r}"
+        )
+    try:
+        vocabulary = Vocabulary(tuple(json.loads(metadata["characters"])))
+        config = NetworkConfig(**json.loads(metadata["network"]))
+        network = MLP(config, vocab_size=len(vocabulary), device="meta")
+        network.load_state_dict(tensors, assign=True)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} does not fit together: {reason}") from None
+    return Checkpoint(network.eval(), vocabulary)

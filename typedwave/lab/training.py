@@ -1,0 +1,103 @@
+"""Training: the steps of a recipe on a network, and the loss of each."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import Module
+
+from typedwave.lab.corpus import Examples
+from typedwave.lab.recipe import Recipe
+from typedwave.lab.steps import compiled_step, eager_step
+
+__all__ = ["DivergedError", "Training"]
+
+_DRAWN_AT_ONCE = 1000  # steps; a draw and a gather for each would be 3 % of a step
+
+
+class DivergedError(ArithmeticError):
+    """The loss is not a finite number any more."""
+
+
+class Training:
+    """The steps of a recipe, run in as many pieces as one likes.
+
+    It can be stopped between any two steps, also by a KeyboardInterrupt: ``step`` says how many
+    are done, the network has taken them, and their losses are in ``losses``.
+
+    Args:
+        network: Maps contexts to logits; it is trained in place.
+        examples: To draw the batches from.
+        recipe: How many steps, and of which kind.
+        generator: Of the batches: the ids of each are drawn by one `torch.randint`.
+        compile: Whether a step is compiled to one graph, which the first step waits for.
+
+    Attributes:
+        step: How many steps are done.
+    """
+
+    def __init__(
+        self,
+        network: Module,
+        examples: Examples,
+        recipe: Recipe,
+        *,
+        generator: torch.Generator,
+        compile: bool = False,  # noqa: A002  # as it is called in torch
+    ) -> None:
+        self.step = 0
+        self._network = network
+        self._examples = examples
+        self._recipe = recipe
+        self._generator = generator
+        self._losses = torch.zeros(recipe.steps)
+        self._step = (compiled_step if compile else eager_step)(network, momentum=recipe.momentum)
+        self._drawn = examples  # of the steps from self._drawn_from on
+        self._drawn_from, self._drawn_until = 0, 0
+
+    @property
+    def losses(self) -> Float[Tensor, "N"]:
+        """The loss of each step that is done."""
+        return self._losses[: self.step]
+
+    def run(self, until: int) -> None:
+        """Does the steps up to step ``until``, or to the last one of the recipe.
+
+        Raises:
+            DivergedError: A loss in these steps is not finite; no further step is done.
+            CompilerError: From the first step, where a step is to be compiled and cannot be.
+        """
+        began, until = self.step, min(until, self._recipe.steps)
+        self._network.train()
+        while self.step < until:
+            contexts, targets = self._batch()
+            loss = self._step(contexts, targets, self._recipe.rate(self.step))
+            self._losses[self.step] = loss  # kept as a tensor: item() would wait for each
+            self.step += 1
+        finite = self._losses[began : self.step].isfinite()
+        if not finite.all():
+            first = began + int(finite.logical_not().nonzero()[0])
+            raise DivergedError(
+                f"the loss of step {first} is {self._losses[first].item()}, with learning rate "
+                f"{self._recipe.rate(first):g}; a smaller one may keep it finite"
+            )
+
+    def _batch(self) -> Examples:
+        if self.step == self._drawn_until:
+            self._draw()
+        contexts, targets = self._drawn
+        i = self.step - self._drawn_from
+        return Examples(contexts[i], targets[i])
+
+    def _draw(self) -> None:
+        """Draws the batches of many steps at once; the numbers are those of a draw for each."""
+        size = self._recipe.batch_size
+        steps = min(_DRAWN_AT_ONCE, self._recipe.steps - self.step)
+        count = len(self._examples.targets)
+        ids = torch.randint(0, count, (steps * size,), generator=self._generator)
+        contexts, targets = (part[ids] for part in self._examples)
+        self._drawn = Examples(
+            rearrange(contexts, "(n b) t -> n b t", b=size),
+            rearrange(targets, "(n b) -> n b", b=size),
+        )
+        self._drawn_from, self._drawn_until = self.step, self.step + steps
