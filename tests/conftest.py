@@ -1,0 +1,16 @@
+import os
+
+import hypothesis
+import pytest
+import torch
+
+# "long" tries what a coffee break allows; "quick" is what every run can afford.
+hypothesis.settings.register_profile("quick", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=2_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread_each():
+    """Two test processes with two threads each would wait for one another."""
+    torch.set_num_threads(1)
