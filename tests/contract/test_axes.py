@@ -18,7 +18,7 @@ SINGLE = (
 VARIADIC = ("*S", "*S", "*T", "#*S", "*#S", "*#T", "...", "*_", "*_any")
 
 
-KNOWN = ((2,), (3,), (4,), (2, 3), (4,))
+KNOWN = [("A", (2,)), ("B", (3,)), ("C", (4,)), ("*S", (2, 3)), ("*T", (4,))]
 
 
 @dataclass
@@ -123,11 +123,10 @@ def test_the_misfits_are_the_axes_that_jaxtyping_refuses_one_by_one(
     drawn: tuple[int, list[tuple[str, tuple[int, ...]]]],
 ) -> None:
     n, tensors = drawn
-    known = [("A B C *S *T".split()[i], shape) for i, shape in enumerate(KNOWN)]
     for annotation, shape in tensors:
         axes = read_axes(annotation)
         bindings = Bindings({"n": n})
-        assert [bindings.misfits(read_axes(name), size, "") for name, size in known] == [[]] * 5
+        assert [bindings.misfits(read_axes(name), size, "") for name, size in KNOWN] == [[]] * 5
         misfits = bindings.misfits(axes, shape, "x")
         if misfits == [(None, None)]:
             continue
@@ -135,7 +134,7 @@ def test_the_misfits_are_the_axes_that_jaxtyping_refuses_one_by_one(
         star = next((i for i, axis in enumerate(axes) if axis.variadic), len(axes))
         indices = [*range(star), *range(star + 1 - len(axes), 0)]
         assert positions == [
-            i for i in indices if not by_jaxtyping(n, [*known, (axes[i].text, (shape[i],))])[-1]
+            i for i in indices if not by_jaxtyping(n, [*KNOWN, (axes[i].text, (shape[i],))])[-1]
         ]
         assert all(axes[i] is axis for i, axis in misfits if i is not None and axis is not None)
 

@@ -12,6 +12,7 @@ from torch.nn import Module
 
 from typedwave.contract.axes import Axis, Bindings, read_axes
 from typedwave.contract.hints import (
+    RESULT,
     Claim,
     alternatives,
     array_hints,
@@ -98,7 +99,8 @@ class _Findings:
         wants = [h for h in alternatives(claim.hint) if is_array(h)]
         for cast, dtype in (("float", torch.float32), ("long", torch.int64)):
             probe = torch.empty((), dtype=dtype, device="meta")
-            if any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants):
+            wanted = any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants)
+            if wanted and claim.subject != RESULT:
                 self.suggestions.append(f"{claim.subject}.{cast}()")
                 break
         rows = (

@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from typedwave.contract.explain import argument_error, drift_error, refusal, state_error
 from typedwave.contract.facts import asked_of_self, binds_inside, facts, facts_or_none
-from typedwave.contract.hints import Claim, function_hints
+from typedwave.contract.hints import RESULT, Claim, function_hints
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import StateContract
 
@@ -138,7 +138,7 @@ class FunctionContract:
 
     def result_claims(self, result: Any) -> list[Claim]:
         """What the annotation says of a result, if there is one."""
-        return [Claim("the result", result, self.hints["return"])] if self.has_result else []
+        return [Claim(RESULT, result, self.hints["return"])] if self.has_result else []
 
     def _judged_call(
         self, before: Any, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Any

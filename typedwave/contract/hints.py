@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Final, Union, get_args, get_origin
 
 import torch
 from jaxtyping import AbstractArray
@@ -15,6 +15,7 @@ from torch import Tensor
 from typedwave.errors import AnnotationError
 
 __all__ = [
+    "RESULT",
     "Claim",
     "alternatives",
     "array_hints",
@@ -27,7 +28,10 @@ __all__ = [
     "state_hints",
 ]
 
-_SHORT = {
+RESULT: Final = "the result"
+"""What the result of a call is called in an error."""
+
+_SHORT: Final = {
     torch.bfloat16: "bf16",
     torch.bool: "bool",
     torch.complex64: "c64",
