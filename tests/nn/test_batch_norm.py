@@ -171,8 +171,8 @@ def test_unbiased_divides_by_n_minus_1_and_remembers_what_biased_remembers(data)
     theirs(x.reshape(-1, ours.num_features))
     assert_same_state(ours.state_dict(), theirs.state_dict())
     wanted, weights = [x, *ours.parameters()], data.draw(inputs(ours, st.just(x.shape[:-1])))
-    mine = torch.autograd.grad(y, wanted, weights)
-    for gradient, reference in zip(mine, torch.autograd.grad(expected, wanted, weights)):
+    gradients = [torch.autograd.grad(each, wanted, weights) for each in (y, expected)]
+    for gradient, reference in zip(*gradients, strict=True):
         # Close to a variance of nought the gradient is large and the formula cancels.
         torch.testing.assert_close(gradient, reference, rtol=1e-7, atol=1e-7)
 
@@ -274,6 +274,17 @@ def test_without_running_statistics_evaluation_is_as_training(data):
     assert torch.equal(ours.train()(x), ours.eval()(x))
 
 
+def test_tracking_that_is_switched_off_later_leaves_the_running_statistics_alone_as_in_torch():
+    ours, theirs = BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    x = torch.randn(4, 3)
+    state = copied(ours)
+    ours.track_running_stats = theirs.track_running_stats = False
+    assert torch.equal(ours(x), theirs(x))
+    ours(x * torch.inf)  # of which even a share of nought would show
+    assert_same_state(ours.state_dict(), state)
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))
+
+
 def test_an_input_whose_memory_is_in_another_order_gives_the_same():
     x = torch.randn(5, 4, 3).permute(2, 1, 0)
     assert torch.equal(BatchNorm1d(5)(x), BatchNorm1d(5)(x.contiguous()))
@@ -362,6 +373,13 @@ def test_a_training_batch_without_a_variance_is_refused_and_leaves_no_trace(data
     with pytest.raises(ShapeError, match=f"it has {prod(shape)}\n"):
         ours(data.draw(inputs(ours, st.just(shape))))
     assert_same_state(ours.state_dict(), state)
+
+
+@given(st.data(), st.sampled_from([(1,), (1, 1), (0,), (0, 3)]))
+def test_without_running_statistics_evaluation_needs_a_variance_as_well(data, shape):
+    ours, _ = data.draw(layers(track_running_stats=False))
+    with pytest.raises(ShapeError, match=f"it has {prod(shape)}\n"):
+        ours.eval()(data.draw(inputs(ours, st.just(shape))))
 
 
 @given(st.data(), st.sampled_from([(1,), (1, 1), (0,), (0, 3), (2, 0)]))
@@ -469,4 +487,15 @@ def test_running_statistics_that_kept_an_axis_are_wrong_state():
 BatchNorm1d: running_var has the wrong shape
   declared  Float "num_features" or None
   got       f32[1, 5]   it has 2 axes"""
+    )
+
+
+def test_a_count_of_batches_that_is_no_number_is_wrong_state():
+    layer = BatchNorm1d(5)
+    layer.num_batches_tracked = torch.zeros(5, dtype=torch.int64)
+    assert refusal(layer, torch.zeros(3, 5), StateError) == (
+        """\
+BatchNorm1d: num_batches_tracked has the wrong shape
+  declared  Int64 "" or None
+  got       i64[5]   it has 1 axis"""
     )

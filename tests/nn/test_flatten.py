@@ -197,8 +197,12 @@ def test_the_padding_that_the_error_suggests_makes_the_input_pass(sizes):
 
 @pytest.mark.parametrize(
     ("shape", "got", "axes"),
-    [((), "[]", "0 axes"), ((4,), "[4]", "1 axis"), ((3, 4), "[3, 4]", "2 axes")]
-    + [((3, 4, 2, 5), "[3, 4, 2, 5]", "4 axes")],
+    [
+        ((), "[]", "0 axes"),
+        ((4,), "[4]", "1 axis"),
+        ((3, 4), "[3, 4]", "2 axes"),
+        ((3, 4, 2, 5), "[3, 4, 2, 5]", "4 axes"),
+    ],
 )
 def test_an_input_without_three_axes_is_refused(shape, got, axes):
     assert refusal(FlattenConsecutive(2), torch.zeros(shape)) == (
