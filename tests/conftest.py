@@ -14,3 +14,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def _one_thread_each():
     """Two test processes with two threads each would wait for one another."""
     torch.set_num_threads(1)
+
+
+# Read by mypy, not run.
+collect_ignore = ["typing"]

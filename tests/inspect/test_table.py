@@ -1,6 +1,6 @@
 import gc
-import sys
 import weakref
+from itertools import pairwise
 
 import pytest
 import torch
@@ -138,7 +138,7 @@ def test_shared_weights_count_once_in_the_total_and_in_each_row_that_holds_them(
 
 @given(widths=st.lists(st.integers(1, 9), min_size=2, max_size=6), batch=st.integers(0, 4))
 def test_every_layer_has_a_row_in_the_order_of_the_calls(widths, batch):
-    layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
     found = table(nn.Sequential(*layers), torch.zeros(batch, widths[0]))
     assert found.rows[0].path == ""
     for i, (row, layer) in enumerate(zip(found.rows[1:], layers, strict=True)):
@@ -239,11 +239,11 @@ def test_an_error_of_the_model_is_the_one_that_the_model_would_raise():
 
 def test_the_model_and_the_example_are_not_kept_alive():
     network, x = nn.Linear(3, 5), torch.zeros(2, 3)
-    found = table(network, x)
+    found = table(network, x)  # noqa: F841  # it lives on
     watched = [weakref.ref(network), weakref.ref(x)]
     del network, x
     gc.collect()
-    assert [reference() for reference in watched] == [None, None], sys.getrefcount(found)
+    assert [reference() for reference in watched] == [None, None]
 
 
 def test_the_example_is_not_written_to_and_the_global_generator_stays():

@@ -226,9 +226,7 @@ def test_evaluating_between_two_pieces_makes_no_difference():
     assert_same(pieces, whole)
 
 
-@given(
-    recipe=recipes, at=st.sets(st.integers(0, 14), max_size=4), error=st.sampled_from([0, 1])
-)
+@given(recipe=recipes, at=st.sets(st.integers(0, 14), max_size=4), error=st.sampled_from([0, 1]))
 def test_an_interrupt_between_updates_costs_nothing_and_no_batch_is_lost(recipe, at, error):
     kind = (KeyboardInterrupt, ZeroDivisionError)[error]
     whole, stopped = plain(), plain()
@@ -246,7 +244,8 @@ def test_an_interrupt_between_updates_costs_nothing_and_no_batch_is_lost(recipe,
             evaluate_without(stopped)
     assert interrupts == len([call for call in at if call < recipe.steps + interrupts])
     assert torch.equal(training.losses, losses)
-    assert_same(stopped[1:], whole)
+    for ours, expected in zip(stopped.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, expected)
 
 
 def evaluate_without(network: nn.Sequential) -> None:
@@ -305,9 +304,9 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_rate(at, piece, fa
     network = plain().append(SpoilsAt(at, float(factor)))
     recipe = Recipe(steps=12, batch_size=5, learning_rate=0.25, decay_from=0.5)
     training = Training(network, some_examples(), recipe, generator=seeded(2))
+    training.run(at // piece * piece)  # the pieces before the one that diverges
     with pytest.raises(DivergedError) as caught:
-        for until in range(piece, 12 + piece, piece):
-            training.run(until)
+        training.run((at // piece + 1) * piece)
     rate = "0.25" if at < 6 else "0.025"
     value = training.losses[at].item()
     assert not math.isfinite(value)
@@ -348,11 +347,13 @@ def both(recipe: Recipe, config: NetworkConfig) -> None:
 
 
 @pytest.mark.compiler
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the modules of the compiler
 def test_a_compiled_step_is_the_eager_one_to_rounding():
     both(Recipe(steps=50, batch_size=7), NetworkConfig(context=4, n_embd=3, n_hidden=5))
 
 
 @pytest.mark.compiler
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the modules of the compiler
 def test_a_compiled_step_with_momentum_is_the_eager_one_to_rounding():
     config = NetworkConfig(network="flat", context=3, n_embd=3, n_hidden=5, unbiased=True)
     both(Recipe(steps=50, batch_size=7, momentum=0.9), config)
@@ -403,10 +404,10 @@ def test_a_failure_to_compile_is_one_clear_sentence(monkeypatch):
     )
     with pytest.raises(CompilerError) as caught:
         training.run(3)
-    assert str(caught.value) == (
-        "torch.compile cannot compile the step here (backend='inductor' raised:); it needs a C++ "
-        "compiler, and without one the step runs uncompiled"
-    )
+    message = str(caught.value)
+    assert message.startswith("torch.compile cannot compile the step here (")
+    assert message.endswith("); it needs a C++ compiler, and without one the step runs uncompiled")
+    assert "\n" not in message
     assert caught.value.__suppress_context__
     assert training.step == 0
 

@@ -6,8 +6,6 @@ looks at the symbolic sizes of a compiler, which jaxtyping cannot.
 """
 
 import ast
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -17,8 +15,6 @@ from typing import Any
 import torch
 
 __all__ = ["Axis", "Binding", "Bindings", "braces", "read_axes"]
-
-_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -85,20 +81,24 @@ class Bindings:
                 found.append((None, axes[star]))
         return found
 
-    def evaluate(self, axis: Axis) -> tuple[str, int]:
-        """The arithmetic of an axis with ``{...}`` filled in, and its value."""
+    def evaluate(self, axis: Axis) -> tuple[str, int | None]:
+        """The arithmetic of an axis with ``{...}`` filled in, and its value.
+
+        The value is None where a name in it has no size: the tensor that gives it was refused.
+        """
         assert axis.expression is not None
-        text = _BRACES.sub(
-            lambda match: str(eval(_compiled(match[1]), dict(self.arguments))), axis.expression
-        )
-        sizes = {name: binding.size for name, binding in self.names.items()}
-        return text, eval(_compiled(text), {"math": math}, sizes)
+        text = eval(f"f'{axis.expression}'", dict(self.arguments))
+        known = {name: binding.size for name, binding in self.names.items()}
+        try:
+            return text, eval(_compiled(text), {}, known)
+        except NameError:
+            return text, None
 
     def _fits(self, axis: Axis, size: int, source: str) -> bool:
         if axis.broadcastable and size == 1:
             return True
         if axis.expression is not None:
-            return self.evaluate(axis)[1] == size
+            return self.evaluate(axis)[1] in (size, None)
         if axis.size is not None:
             return axis.size == size
         if axis.name is None:
@@ -151,7 +151,7 @@ def _read_axis(text: str) -> Axis:
     variadic, broadcastable = "*" in flags, "#" in flags
     if "_" in flags:
         return Axis(text, variadic=variadic)
-    if rest.isidentifier():
+    if rest.isidentifier() or not rest:  # a star alone is a name too, an empty one
         return Axis(text, name=rest, variadic=variadic, broadcastable=broadcastable)
     try:
         return Axis(text, size=int(rest), broadcastable=broadcastable)
@@ -161,8 +161,12 @@ def _read_axis(text: str) -> Axis:
 
 def braces(shape: str) -> Iterator[ast.expr]:
     """The expressions in ``{...}`` of a shape, which jaxtyping evaluates on the arguments."""
-    for match in _BRACES.finditer(shape):
-        yield ast.parse(match[1].strip(), mode="eval").body
+    for axis in read_axes(shape):
+        if axis.expression is not None:
+            text = ast.parse(f"f'{axis.expression}'", mode="eval")
+            for node in ast.walk(text):
+                if isinstance(node, ast.FormattedValue):
+                    yield node.value
 
 
 def _positions(axes: Sequence[Axis], star: int | None) -> Iterator[tuple[int, Axis]]:

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from typedwave.contract.facts import facts, facts_or_none
 from typedwave.contract.function import FunctionContract
 from typedwave.contract.tracing import after_body, before_body, check
 from typedwave.contract.written import is_fixed, write_checked
@@ -61,6 +61,11 @@ def typed(function: F) -> F:
         return cast(F, property(*accessors, doc=function.__doc__))
     if hasattr(function, "__contract__"):
         return function
+    if not isinstance(function, FunctionType):
+        raise TypeError(
+            f"typed takes a function, method or property, but got {function!r}; for a class, "
+            "derive it from typedwave.Module"
+        )
     return cast(F, functools.wraps(function)(_checked(FunctionContract(function))))
 
 
@@ -77,8 +82,6 @@ def _checked(contract: FunctionContract) -> Callable[..., Any]:
                 "Tensor": Tensor,
                 "TypeError": TypeError,
                 "contract": contract,
-                "facts": facts,
-                "facts_or_none": facts_or_none,
                 "function": contract.function,
                 "getattr": getattr,
                 "is_compiling": is_compiling,

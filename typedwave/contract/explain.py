@@ -3,10 +3,11 @@
 import ast
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import torch
 from beartype.door import is_bearable
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.nn import Module
 
@@ -71,26 +72,28 @@ class _Findings:
 
     def _hold(self, claim: Claim, source: str) -> Mismatch | None:
         members = alternatives(claim.hint)
-        arrays = [member for member in members if is_array(member)]
-        if not (arrays and isinstance(claim.value, Tensor)):
-            return None if _bearable_apart(claim, members) else self.not_an_instance(claim)
         trials = []
-        for array in arrays:
+        for array in filter(is_array, members):
             trial = self.bindings.copy()
             problem, misfits = _hold_array(array, claim.value, trial, source)
             if problem == 0:
                 self.bindings = trial
                 return None
             trials.append((problem, misfits, trial))
-        problem, misfits, trial = min(trials, key=lambda trial: trial[0])
+        problem, misfits, trial = min(trials, key=lambda t: t[0], default=(3, [], self.bindings))
         if problem == 1:
             return self._wrong_shape(claim, misfits, trial)
-        return self._wrong_dtype(claim) if problem == 2 else self.not_an_instance(claim)
+        if problem == 2:
+            return self._wrong_dtype(claim)
+        return None if _bearable_apart(claim, members) else self.not_an_instance(claim)
 
     def not_an_instance(self, claim: Claim) -> Mismatch:
         """The mismatch of a value that is of another type altogether."""
         expected, got = self.labels
-        what = "a tensor" if any(map(is_array, alternatives(claim.hint))) else spell(claim.hint)
+        arrays = [member for member in alternatives(claim.hint) if is_array(member)]
+        kinds = {"Tensor": "a tensor"}
+        names = dict.fromkeys(getattr(array.array_type, "__name__", "array") for array in arrays)
+        what = " or ".join(kinds.get(name, f"a {name}") for name in names) or spell(claim.hint)
         rows = ((expected, spell(claim.hint), ""), (got, describe(claim.value), ""))
         return Mismatch(claim.subject, f"is not {what}", rows)
 
@@ -100,7 +103,7 @@ class _Findings:
         for cast, dtype in (("float", torch.float32), ("long", torch.int64)):
             probe = torch.empty((), dtype=dtype, device="meta")
             wanted = any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants)
-            if wanted and claim.subject != RESULT:
+            if wanted and not claim.subject.startswith(RESULT):
                 self.suggestions.append(f"{claim.subject}.{cast}()")
                 break
         rows = (
@@ -129,7 +132,8 @@ class _Findings:
             else:
                 remarks.append(f"axis {position} is {shape[position]}")
             if axis.name is not None and position is not None:
-                self.sizes[axis.name] = shape[position]
+                if not claim.subject.startswith(RESULT):
+                    self.sizes[axis.name] = shape[position]
                 needs.append(f"{axis.name} = {trial.names[axis.name].size}")
             elif axis.expression is not None:
                 text, size = trial.evaluate(axis)
@@ -177,7 +181,10 @@ def state_error(owner: Module, claims: Sequence[Claim]) -> StateError | None:
 
 
 def drift_error(
-    owner: Module, before: Sequence[Claim], after: Sequence[Claim], moved: Sequence[str]
+    owner: Module,
+    before: Sequence[Claim],
+    after: Sequence[Claim],
+    moved: Mapping[str, tuple[str, str]],
 ) -> StateError | None:
     """The error for state that a forward has turned into something else.
 
@@ -185,7 +192,7 @@ def drift_error(
         owner: The module that was called.
         before: What held of the state before the call.
         after: What has to hold of the state now.
-        moved: The attributes that are on another device than before.
+        moved: The attributes that are on another device: from which and to which.
     """
     findings = _Findings({"self": owner}, ("declared", "became"))
     findings.assume(before, _prefix(owner))
@@ -195,8 +202,8 @@ def drift_error(
         _with_past(mismatch, was.get(mismatch.subject, "absent"))
         for mismatch in findings.mismatches
     ]
-    for name in moved:
-        rows = (("was", was[name], ""), ("became", was[name], f"on {getattr(owner, name).device}"))
+    for name, (source, target) in moved.items():
+        rows = (("was", was[name], f"on {source}"), ("became", was[name], f"on {target}"))
         findings.mismatches.append(Mismatch(name, "is on another device after forward", rows))
     return findings.error(StateError, owner)
 
@@ -237,27 +244,33 @@ def unfit(
 
 
 def _hold_array(
-    hint: Any, value: Tensor, bindings: Bindings, source: str
+    hint: Any, value: Any, bindings: Bindings, source: str
 ) -> tuple[int, list[tuple[int | None, Axis | None]]]:
-    """How far a tensor is from a hint: 0 it holds, 1 shape, 2 dtype, 3 class."""
-    if not isinstance(value, hint.array_type):
-        return 3, []
+    """How far a value is from a hint: 0 it holds, 1 shape, 2 dtype, 3 class."""
     if not isinstance(value, hint.dtype[hint.array_type, "..."]):
-        return 2, []
+        wrong_dtype = isinstance(value, Shaped[hint.array_type, "..."])  # type: ignore[arg-type]
+        return (2 if wrong_dtype else 3), []
     misfits = bindings.misfits(read_axes(hint.dim_str), sizes(value), source)
     return int(bool(misfits)), misfits
 
 
 def _bearable_apart(claim: Claim, members: Sequence[Any]) -> bool:
-    """Whether a value that is no tensor is an instance, the shapes inside a container aside."""
+    """Whether a value that is no array is an instance, the shapes inside a container aside."""
     if not any(array_hints(claim.hint)):
         return is_bearable(claim.value, claim.hint)
     for member in members:
         if is_array(member):
             continue
-        origin = getattr(member, "__origin__", member)
-        if not isinstance(origin, type) or isinstance(claim.value, origin):
-            return True
+        if not any(array_hints(member)):
+            if is_bearable(claim.value, member):
+                return True
+            continue
+        origin, inner = get_origin(member), get_args(member)
+        if isinstance(origin, type) and not isinstance(claim.value, origin):
+            continue
+        if origin is tuple and inner[-1] is not Ellipsis and len(inner) != len(claim.value):
+            continue
+        return True
     return False
 
 

@@ -1,83 +1,138 @@
 """What a verdict depends on: the facts that a passed call is remembered by."""
 
 import ast
+import builtins
 import operator
+from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterable, Iterator
-from types import CodeType, FunctionType
-from typing import Any
+from types import CodeType, FunctionType, NoneType
+from typing import Any, Final, Protocol, get_args
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from typedwave.contract.axes import braces
-from typedwave.contract.hints import array_hints
+from typedwave.contract.hints import alternatives, array_hints, is_array
 
-__all__ = ["asked_of_self", "binds_inside", "facts", "facts_or_none"]
+__all__ = ["Reader", "asked_of_self", "binds_inside", "fact_reader", "names_asked"]
 
 # Values that are interchangeable when they are equal and of one class.
-_PLAIN = frozenset(
-    {bool, bytes, complex, float, int, str, torch.device, torch.dtype, torch.Size, type(None)}
+_PLAIN: Final = frozenset(
+    {bool, bytes, complex, float, int, str, torch.device, torch.dtype, torch.Size, NoneType}
 )
+_LONGEST: Final = 16  # of a tuple whose elements are all part of a key
+
+Reader = Callable[[Any], tuple[Any, ...]]
 
 
-def facts(value: Any) -> tuple[Any, ...]:
-    """A hashable key of all that a contract can ask of a value.
+def fact_reader(hint: Any, *, by_value: bool) -> Reader:
+    """Reads the facts about a value that its hint can ask for, as a hashable key.
 
-    Raises:
-        TypeError: A contract could ask for more than can be told here.
+    Of a tensor they are class, dtype and shape. Of other values it is the class, unless the hint
+    or a shape asks for more.
+
+    Args:
+        hint: Of the value.
+        by_value: Whether a shape asks for the value itself, as ``{n}`` does.
+
+    Returns:
+        The reader. It raises a TypeError for a value that could change its verdict unseen.
     """
+    if by_value or not all(map(_decided_by_class, alternatives(hint))):
+        return _value_facts
+    contains = any(
+        not is_array(member) and any(array_hints(member)) for member in alternatives(hint)
+    )
+    return _deep_facts if contains else _class_facts
+
+
+def _class_facts(value: Any) -> tuple[Any, ...]:
+    cls = value.__class__
+    if isinstance(value, Tensor):
+        return cls, value.dtype, value.shape
+    if isinstance(value, Proxy):
+        raise TypeError("what torch.fx traces has no shape to be remembered by")
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array of numpy, say
+        return cls, str(value.dtype), tuple(value.shape)
+    return (cls,)
+
+
+def _deep_facts(value: Any) -> tuple[Any, ...]:
+    cls = value.__class__
+    if cls is tuple or cls is list:
+        return cls, *map(_deep_facts, value)
+    if cls is dict:
+        return cls, *[(_deep_facts(key), _deep_facts(part)) for key, part in value.items()]
+    if isinstance(value, Collection) and not isinstance(value, Tensor | str):
+        raise TypeError(f"the elements of a {cls.__qualname__} cannot be told")
+    return _class_facts(value)
+
+
+def _value_facts(value: Any) -> tuple[Any, ...]:
     cls = value.__class__
     if isinstance(value, Tensor):
         return cls, value.dtype, value.shape
     if cls in _PLAIN:
         return cls, value
-    if cls is tuple or cls is list:
-        return cls, *map(facts, value)
-    if cls is dict:
-        return cls, *[(facts(key), facts(part)) for key, part in value.items()]
+    if cls is tuple and len(value) <= _LONGEST:
+        return cls, *map(_value_facts, value)
     raise TypeError(f"a {cls.__qualname__} cannot be remembered")
 
 
-def facts_or_none(value: Any) -> tuple[Any, ...] | None:
-    """The facts of a value, or None where they cannot be told or, as symbols, not be hashed."""
-    try:
-        known = facts(value)
-        hash(known)
-    except TypeError:
-        return None
-    return known
+def _decided_by_class(hint: Any) -> bool:
+    """Whether values of one class, and arrays of one shape, are all judged alike."""
+    if is_array(hint) or hint is Any:
+        return True
+    if any(array_hints(hint)):
+        inner = [member for part in get_args(hint) for member in alternatives(part)]
+        return all(part is Ellipsis or _decided_by_class(part) for part in inner)
+    plain = type(hint) in (type, ABCMeta) or hint is Tensor or hint is torch.nn.Parameter
+    return plain and not get_args(hint) and Protocol not in getattr(hint, "__mro__", ())
 
 
-def asked_of_self(
-    hints: Iterable[Any], told: Collection[str]
-) -> Callable[[Any], tuple[Any, ...]] | None:
+def asked_of_self(hints: Iterable[Any], told: Collection[str]) -> Reader | None:
     """What ``{...}`` in the shapes of some hints asks of ``self``, as a function that reads it.
 
-    None if one asks for what neither ``self`` nor the facts about the arguments ``told`` can
+    None if one asks for what neither ``self`` nor the values of the arguments ``told`` can
     tell, such as an attribute of an argument.
     """
     readers: dict[str, Callable[[Any], Any]] = {}
-    for hint in hints:
-        for array in array_hints(hint):
-            for expression in braces(array.dim_str):
-                names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
-                text = ast.unparse(expression)
-                if names == {"self"}:
-                    readers[text] = _reader(text)
-                elif not names <= set(told) or not all(
-                    isinstance(node, _ARITHMETIC) for node in ast.walk(expression)
-                ):
-                    return None
+    for expression in _expressions(hints):
+        names = _names_in(expression)
+        text = ast.unparse(expression)
+        if names <= {"self"}:
+            readers[text] = _reader(text)
+        elif not names <= set(told) or not all(
+            isinstance(node, _ARITHMETIC) for node in ast.walk(expression)
+        ):
+            return None
     found = tuple(readers.values())
     return lambda owner: tuple([read(owner) for read in found])
+
+
+def names_asked(hints: Iterable[Any]) -> set[str]:
+    """The arguments whose values ``{...}`` in the shapes of some hints asks for."""
+    return {name for expression in _expressions(hints) for name in _names_in(expression)}
 
 
 _ARITHMETIC = (ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.operator, ast.unaryop)
 
 
+def _expressions(hints: Iterable[Any]) -> Iterator[ast.expr]:
+    for hint in hints:
+        for array in array_hints(hint):
+            yield from braces(array.dim_str)
+
+
+def _names_in(expression: ast.expr) -> set[str]:
+    names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+    return {name for name in names if not hasattr(builtins, name)}
+
+
 def _reader(text: str) -> Callable[[Any], Any]:
     attribute = text.removeprefix("self.")
-    if all(part.isidentifier() for part in attribute.split(".")):
+    if attribute != text and all(part.isidentifier() for part in attribute.split(".")):
         return operator.attrgetter(attribute)
     code = compile(text, "<axis>", "eval")
     return lambda owner: eval(code, {"self": owner})
@@ -88,14 +143,13 @@ def binds_inside(function: FunctionType) -> bool:
     names = set(_names(function.__code__))
     if "jaxtyping" in names:
         return True
-    cells = function.__closure__ or ()
     values = [function.__globals__.get(name) for name in names]
-    for cell in cells:
+    for cell in function.__closure__ or ():
         try:
             values.append(cell.cell_contents)
         except ValueError:  # not assigned yet
             continue
-    return any(_is_of_jaxtyping(value) for value in values)
+    return any(map(_is_of_jaxtyping, values))
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -106,5 +160,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _is_of_jaxtyping(value: Any) -> bool:
+    if any(array_hints(value)) or (type(value) is tuple and any(map(_is_of_jaxtyping, value))):
+        return True
     home = getattr(value, "__module__", None) or getattr(value, "__name__", None)
     return isinstance(home, str) and home.split(".")[0] == "jaxtyping"

@@ -2,23 +2,32 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import torch
+from torch.fx import Proxy
 from torch.nn import Module
 
+from typedwave.contract.annotations import function_hints
 from typedwave.contract.explain import argument_error, drift_error, refusal, state_error
-from typedwave.contract.facts import asked_of_self, binds_inside, facts, facts_or_none
-from typedwave.contract.hints import RESULT, Claim, function_hints
+from typedwave.contract.facts import (
+    Reader,
+    asked_of_self,
+    binds_inside,
+    fact_reader,
+    names_asked,
+)
+from typedwave.contract.hints import RESULT, Claim
 from typedwave.contract.judge import first_refused, in_scope
-from typedwave.contract.state import StateContract
+from typedwave.contract.state import Facts, StateContract
+from typedwave.errors import ContractError
 
 __all__ = ["FunctionContract"]
 
 REMEMBERED: Final = 4096
-"""Signatures a function remembers; past that it forgets all of them and starts again."""
+"""Verdicts a function remembers; past that it forgets all of them and starts again."""
 
 _OF_SELF: Final = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)])
 
@@ -40,7 +49,7 @@ class FunctionContract:
         remembered: Facts about good results, by key.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: FunctionType) -> None:
         self.function = function
         self.signature = inspect.signature(function)
         self.is_method = next(iter(self.signature.parameters), None) == "self"
@@ -49,18 +58,32 @@ class FunctionContract:
         later = inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
         self.has_result = "return" in annotations and not later
         self.remembered: dict[Any, set[Any]] = {}
+        self._count = 0
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """The annotations, resolved at the first call, when names defined later exist."""
-        return function_hints(cast(FunctionType, self.function))
+        return function_hints(self.function)
 
     @functools.cached_property
-    def asked(self) -> Callable[[Any], tuple[Any, ...]]:
+    def asked(self) -> Reader:
         """Reads what ``{...}`` asks of self; a TypeError if calls must not be remembered."""
-        if binds_inside(cast(FunctionType, self.function)):
+        if binds_inside(self.function):
             return _not_to_be_remembered
         return asked_of_self(self.hints.values(), self.judged) or _not_to_be_remembered
+
+    def fact(self, name: str, value: Any) -> tuple[Any, ...]:
+        """The facts about an argument; a TypeError if they cannot be told."""
+        return self._readers[name](value)
+
+    def result_fact(self, result: Any) -> tuple[Any, ...] | None:
+        """The facts about a result; None if they cannot be told."""
+        try:
+            facts = self._readers["return"](result)
+            hash(facts)
+        except TypeError:
+            return None
+        return facts
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function, judging what has not been judged before."""
@@ -68,45 +91,51 @@ class FunctionContract:
             arguments = self.bind(args, kwargs)
         except TypeError:
             return self.function(*args, **kwargs)  # Python words this error best
+        if any(isinstance(value, Proxy) for value in arguments.values()):
+            return self.function(*args, **kwargs)  # torch.fx traces: there is no shape to judge
         owner, state = self.owner(arguments)
-        before = None if state is None else state.facts(owner)
+        before = () if state is None else state.facts(owner)
         key = self._key(owner, before, arguments)
         good = None if key is None else self.remembered.get(key)
         if good is None:
-            result = self._judged_call(before, arguments, args, kwargs)
-        else:
-            result = self.function(*args, **kwargs)
-            if self._result_facts(result) not in good:
-                self.judge_result(key, result, *args, **kwargs)
+            return self._judged_call(key, before, arguments, args, kwargs)
+        result = self.function(*args, **kwargs)
         if state is not None:
             self.judge_state(owner, before)
-        if good is None and key is not None:
-            self._remember(key, result)
+        if self.has_result and self.result_fact(result) not in good:
+            self.judge_result(key, result, *args, **kwargs)
         return result
 
     def judge_result(self, key: Any, result: Any, *args: Any, **kwargs: Any) -> None:
         """Judges a result that calls of this key have not given before."""
         arguments = self.bind(args, kwargs)
         owner, state = self.owner(arguments)
-        held = [] if state is None else state.claims(state.facts(owner))
+        held = [] if state is None else state.claims(owner)
         claims = [*self.argument_claims(arguments), *self.result_claims(result)]
         refused = in_scope(self.signature, args, kwargs, lambda: first_refused([*held, *claims]))
         if refused is not None:
             self._refuse(owner, held, claims, refused, arguments)
         self._remember(key, result)
 
-    def judge_state(self, owner: Module, before: Any) -> None:
+    def judge_state(self, owner: Module, before: Facts) -> None:
         """Judges the state that a call leaves behind; names keep the sizes they had before."""
-        state: StateContract = type(owner).__state__  # type: ignore[attr-defined]  # our Module's
+        state: StateContract = type(owner).__state_contract__  # type: ignore[attr-defined]  # ours
         after = state.facts(owner)
         if after == before:
             return
-        held, claims = state.claims(before), state.claims(after)
-        moved = state.moved(before, after)
+        held, claims, moved = (
+            state.past_claims(before, owner),
+            state.claims(owner),
+            state.moved(before, after),
+        )
         refused = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused([*held, *claims]))
-        if refused is not None or moved:
-            error = drift_error(owner, held, claims, moved)
-            raise error or refusal(owner, cast(Claim, refused)) from None
+        if refused is None and not moved:
+            return
+        error: ContractError | None = drift_error(owner, held, claims, moved)
+        if error is None and refused is not None:
+            error = refusal(owner, refused)
+        assert error is not None
+        raise error from None
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included."""
@@ -117,20 +146,25 @@ class FunctionContract:
     def owner(self, arguments: Mapping[str, Any]) -> tuple[Any, StateContract | None]:
         """Whose method was called and the contract on its state, where it has one."""
         owner = arguments["self"] if self.is_method else None
-        return owner, getattr(owner.__class__, "__state__", None)
+        return owner, getattr(owner.__class__, "__state_contract__", None)
 
     def name_of(self, owner: Any) -> Module | str:
         """What an error names: the module whose method this is, or else the function."""
         return owner if isinstance(owner, Module) else self.function.__qualname__
 
     def argument_claims(self, arguments: Mapping[str, Any]) -> Iterator[Claim]:
-        """What the annotations say of the arguments of a call, in their order."""
+        """What the annotations say of the arguments of a call, in their order.
+
+        A default is the author's own affair: ``mask: Float[Tensor, "T T"] = None`` is common.
+        """
         for name in self.judged:
-            kind, value = self.signature.parameters[name].kind, arguments[name]
-            if kind is inspect.Parameter.VAR_POSITIONAL:
+            parameter, value = self.signature.parameters[name], arguments[name]
+            if name not in self.hints or value is parameter.default:
+                continue
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 for i, part in enumerate(value):
                     yield Claim(f"{name}[{i}]", part, self.hints[name])
-            elif kind is inspect.Parameter.VAR_KEYWORD:
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 for key, part in value.items():
                     yield Claim(key, part, self.hints[name])
             else:
@@ -138,13 +172,33 @@ class FunctionContract:
 
     def result_claims(self, result: Any) -> list[Claim]:
         """What the annotation says of a result, if there is one."""
-        return [Claim(RESULT, result, self.hints["return"])] if self.has_result else []
+        judged = self.has_result and "return" in self.hints
+        return [Claim(RESULT, result, self.hints["return"])] if judged else []
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, Reader]:
+        asked = names_asked(self.hints.values())
+        readers = {}
+        for name in (*self.judged, "return"):
+            hint = self.hints.get(name, Any)
+            parameter = self.signature.parameters.get(name)
+            if parameter is not None and parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                hint = tuple[hint, ...]  # type: ignore[valid-type]  # made at run time
+            elif parameter is not None and parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                hint = dict[str, hint]  # type: ignore[valid-type]  # likewise
+            readers[name] = fact_reader(hint, by_value=name in asked)
+        return readers
 
     def _judged_call(
-        self, before: Any, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Any
+        self,
+        key: Any,
+        before: Any,
+        arguments: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: Any,
     ) -> Any:
         owner, state = self.owner(arguments)
-        held = [] if state is None else state.claims(before)
+        held = [] if state is None else state.claims(owner)
         if held:
             wrong = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused(held))
             if wrong is not None:
@@ -156,6 +210,8 @@ class FunctionContract:
             if refused is not None:
                 return refused, None
             result = self.function(*args, **kwargs)
+            if state is not None:
+                self.judge_state(owner, before)
             given = self.result_claims(result)
             claims.extend(given)
             return first_refused(given), result
@@ -163,6 +219,8 @@ class FunctionContract:
         refused, result = in_scope(self.signature, args, kwargs, run)
         if refused is not None:
             self._refuse(owner, held, claims, refused, arguments)
+        if key is not None:
+            self._remember(key, result)
         return result
 
     def _refuse(
@@ -180,23 +238,23 @@ class FunctionContract:
     def _key(self, owner: Any, before: Any, arguments: Mapping[str, Any]) -> Any:
         """The key of a call, or None if it must not be remembered."""
         try:
-            key = (before, self.asked(owner), *[facts(arguments[name]) for name in self.judged])
+            facts = [self.fact(name, arguments[name]) for name in self.judged]
+            key = (before, self.asked(owner), *facts)
             hash(key)
         except TypeError:  # what cannot be told, or sizes that are symbols
             return None
         return key
 
-    def _result_facts(self, result: Any) -> tuple[Any, ...] | None:
-        return facts_or_none(result) if self.has_result else None
-
     def _remember(self, key: Any, result: Any) -> None:
-        known = self._result_facts(result)
+        known = self.result_fact(result) if self.has_result else None
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # by torch
         if tracing or (self.has_result and known is None):
             return
-        if len(self.remembered) >= REMEMBERED:
+        if self._count >= REMEMBERED:
             self.remembered.clear()
+            self._count = 0
         self.remembered.setdefault(key, set()).add(known)
+        self._count += 1
 
 
 def _not_to_be_remembered(owner: Any) -> tuple[Any, ...]:

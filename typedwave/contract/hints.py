@@ -1,18 +1,13 @@
-"""Annotations: resolving them, taking them apart, telling the values they speak about."""
+"""Hints: taking them apart, saying them in words, and the values that they speak about."""
 
-import contextlib
-import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import torch
 from jaxtyping import AbstractArray
 from torch import Tensor
-
-from typedwave.errors import AnnotationError
 
 __all__ = [
     "RESULT",
@@ -21,11 +16,9 @@ __all__ = [
     "array_hints",
     "describe",
     "elements",
-    "function_hints",
     "is_array",
     "sizes",
     "spell",
-    "state_hints",
 ]
 
 RESULT: Final = "the result"
@@ -69,83 +62,56 @@ def array_hints(hint: Any) -> Iterator[type[AbstractArray]]:
         yield from array_hints(inner)
 
 
-def function_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The resolved annotations of a function; it may name what encloses it."""
-    namespace = dict(function.__globals__)
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    for name, cell in cells:
-        with contextlib.suppress(ValueError):  # a cell that is not assigned yet
-            namespace[name] = cell.cell_contents
-    return _resolve(function.__annotations__, namespace, function.__qualname__)
-
-
-def state_hints(cls: type) -> dict[str, Any]:
-    """The resolved array annotations on a class and its bases, the nearest class winning."""
-    hints: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        namespace = vars(sys.modules[base.__module__])
-        hints |= _resolve(inspect.get_annotations(base), namespace, base.__qualname__)
-    return {name: hint for name, hint in hints.items() if any(array_hints(hint))}
-
-
-def _resolve(
-    annotations: Mapping[str, Any], namespace: Mapping[str, Any], owner: str
-) -> dict[str, Any]:
-    """Evaluates what is kept as a string; what cannot be and holds no shape is left alone."""
-    resolved = {}
-    for name, hint in annotations.items():
-        if isinstance(hint, str):
-            try:
-                resolved[name] = eval(hint, dict(namespace))
-            except Exception as error:
-                if not ('"' in hint or "'" in hint):  # it has no shape, so it is not ours to judge
-                    resolved[name] = Any
-                    continue
-                raise AnnotationError(
-                    f"{owner}: the annotation of {name}, {hint}, cannot be resolved: {error}; "
-                    "what it names has to be imported at run time, not only under TYPE_CHECKING"
-                ) from None
-        else:
-            resolved[name] = hint
-    return resolved
-
-
 def alternatives(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the hint alone."""
+    """The members of a union, or the hint alone; without what `Annotated` adds."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def elements(claim: Claim) -> Iterator[Claim]:
-    """The claim itself, and those on each element where the value is a list, tuple or dict.
+    """The claim itself, and those on each element where the value is a container of tensors.
 
-    beartype looks at one element of a container; these make it look at all.
+    beartype looks at one element of a container; these make it look at all of a list, tuple,
+    set or dict. Of a union of containers, the first is meant that has room for all elements.
     """
     yield claim
-    for hint in alternatives(claim.hint):
-        origin, inner, value = get_origin(hint), get_args(hint), claim.value
-        if (
-            not isinstance(origin, type)
-            or not isinstance(value, origin)
-            or not any(array_hints(hint))
-        ):
-            continue
-        if isinstance(value, Mapping) and len(inner) == 2:
-            parts = [(f"{claim.subject}[{key!r}]", part, inner[1]) for key, part in value.items()]
-        elif isinstance(value, tuple) and len(inner) == len(value) and inner[-1] is not Ellipsis:
-            parts = [(f"{claim.subject}[{i}]", part, inner[i]) for i, part in enumerate(value)]
-        elif isinstance(value, Sequence) and inner:
-            parts = [(f"{claim.subject}[{i}]", part, inner[0]) for i, part in enumerate(value)]
-        else:
-            continue
-        for part in parts:
-            yield from elements(Claim(*part))
+    options = [
+        parts
+        for hint in alternatives(claim.hint)
+        if any(array_hints(hint)) and (parts := _parts(claim.subject, claim.value, hint))
+    ]
+    if options:
+        fitting = (parts for parts in options if all(map(_has_room, parts)))
+        for part in next(fitting, options[0]):
+            yield from elements(part)
+
+
+def _parts(subject: str, value: Any, hint: Any) -> list[Claim]:
+    origin, inner = get_origin(hint), get_args(hint)
+    if not isinstance(origin, type) or not isinstance(value, origin):
+        return []
+    if isinstance(value, Mapping) and len(inner) == 2:
+        return [Claim(f"{subject}[{key!r}]", part, inner[1]) for key, part in value.items()]
+    if isinstance(value, tuple) and inner[-1] is not Ellipsis:
+        pairs = zip(value, inner, strict=False)  # another length is refused as a whole
+        return [Claim(f"{subject}[{i}]", part, kind) for i, (part, kind) in enumerate(pairs)]
+    if isinstance(value, Sequence | Set):
+        return [Claim(f"{subject}[{i}]", part, inner[0]) for i, part in enumerate(value)]
+    return []
+
+
+def _has_room(part: Claim) -> bool:
+    arrays = [member for member in alternatives(part.hint) if is_array(member)]
+    kinds = (member.dtype[member.array_type, "..."] for member in arrays)
+    return not arrays or any(isinstance(part.value, kind) for kind in kinds)
 
 
 def spell(hint: Any) -> str:
     """A hint as a person would say it: ``Float "B T"``, ``Int32 "*B" or Int64 "*B"``, ``int``."""
     if is_array(hint):
-        tensor = "" if issubclass(Tensor, hint.array_type) else f"{hint.array_type.__name__} "
-        return f'{tensor}{hint.dtype.__name__} "{hint.dim_str}"'
+        kind = "" if hint.array_type in (Any, Tensor) else f"{hint.array_type.__name__} "
+        return f'{kind}{hint.dtype.__name__} "{hint.dim_str}"'
     members = alternatives(hint)
     if len(members) > 1:
         return " or ".join(spell(member) for member in members)
@@ -163,7 +129,7 @@ def _spell_argument(hint: Any) -> str:
     return "..." if hint is Ellipsis else spell(hint)
 
 
-def sizes(tensor: Tensor) -> tuple[int, ...]:
+def sizes(tensor: Any) -> tuple[int, ...]:
     """The shape as numbers; a symbol of a compiler counts as the size it has in the example."""
     return tuple([size if type(size) is int else _hint(size) for size in tensor.shape])
 
@@ -178,6 +144,8 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor):
         short = _SHORT.get(value.dtype, str(value.dtype).removeprefix("torch."))
         return f"{short}[{', '.join(map(str, value.shape))}]"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array of numpy, say
+        return f"{type(value).__name__} {value.dtype}[{', '.join(map(str, value.shape))}]"
     if value is None:
         return "None"
     if isinstance(value, bool | int | float | complex | str | bytes):

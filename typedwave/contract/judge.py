@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import jaxtyping
 from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
-from typedwave.contract.hints import Claim, elements
+from typedwave.contract.hints import Claim, elements, spell
+from typedwave.errors import AnnotationError
 
 __all__ = ["first_refused", "in_scope"]
 
@@ -44,6 +46,14 @@ def first_refused(claims: Iterable[Claim]) -> Claim | None:
     """The first claim that does not hold beside those before it, each element of a container."""
     for claim in claims:
         for part in elements(claim):
-            if not is_bearable(part.value, part.hint):
+            try:
+                holds = is_bearable(part.value, part.hint)
+            except jaxtyping.AnnotationError as error:
+                text = str(error).split(". ")[0]
+                raise AnnotationError(
+                    f"the shape of {part.subject}, {spell(part.hint)}, cannot be read: {text}; a "
+                    "name in arithmetic needs its size from an argument or attribute before it"
+                ) from None
+            if not holds:
                 return part
     return None

@@ -8,6 +8,9 @@ from torch.nn import Module
 
 __all__ = ["path_of", "where"]
 
+# What torch.compile and torch.export put around a model.
+_WRAPPERS = ("_orig_mod", "_export_root")
+
 
 def path_of(module: Module) -> str:
     """The path of ``module`` in the outermost model that is being called, or ``""``.
@@ -16,9 +19,9 @@ def path_of(module: Module) -> str:
     and modules that know nothing of typedwave count too.
     """
     for root in reversed(list(_callers())):
-        for path, inner in root.named_modules():
+        for path, inner in root.named_modules() if "_modules" in vars(root) else ():
             if inner is module:
-                return str(path).removeprefix("_orig_mod").removeprefix(".")
+                return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
     return ""
 
 

@@ -58,14 +58,14 @@ class Module(torch.nn.Module):
           C = 3 comes from gain f32[3]
     """
 
-    __state__: ClassVar[StateContract]
+    __state_contract__: ClassVar[StateContract]
 
     if TYPE_CHECKING:
         __call__: _CallsForward  # torch says Callable[..., Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__state__ = StateContract(cls)
-        forward = cls.__dict__.get("forward")
-        if isinstance(forward, FunctionType):
+        cls.__state_contract__ = StateContract(cls)
+        forward = cls.forward  # its own or inherited, from a layer of torch say
+        if isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward:
             cls.forward = typed(forward)

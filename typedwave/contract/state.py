@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 
+from typedwave.contract.annotations import state_hints
 from typedwave.contract.axes import braces
 from typedwave.contract.facts import asked_of_self
-from typedwave.contract.hints import Claim, alternatives, array_hints, is_array, state_hints
+from typedwave.contract.hints import Claim, alternatives, array_hints, is_array
 from typedwave.contract.written import write_facts
 from typedwave.errors import AnnotationError
 
@@ -22,11 +24,13 @@ _ABSENT: Final = "absent"
 _LAZY: Final = (UninitializedBuffer, UninitializedParameter)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
+Facts = tuple[Any, ...]
+
 
 class StateContract:
     """The annotated state of one class; the annotations are resolved when it is first used.
 
-    An annotation says ``Parameter`` for readers and type checkers. The judge is asked about a
+    An annotation may say ``Parameter`` for readers and type checkers. The judge is asked about a
     Tensor, since ``torch.func.functional_call`` puts plain tensors in a parameter's place.
     """
 
@@ -39,7 +43,7 @@ class StateContract:
         return {name: _as_tensor(hint) for name, hint in state_hints(self._cls).items()}
 
     @functools.cached_property
-    def facts(self) -> Callable[[torch.nn.Module], tuple[Any, ...]]:
+    def facts(self) -> Callable[[Module], Facts]:
         """Reads what `read` reads, faster where each attribute is at its expected place."""
         hints = state_hints(self._cls)
         arrays = [array for hint in hints.values() for array in array_hints(hint)]
@@ -51,36 +55,57 @@ class StateContract:
         }
         return write_facts(places, self.read, self._cls)
 
-    def read(
-        self, module: torch.nn.Module, instead: Mapping[str, Any] = _NOTHING
-    ) -> tuple[Any, ...]:
+    def read(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> Facts:
         """The class; class, dtype, shape and device of each attribute; what ``{...}`` asks for.
 
-        What is not there, not yet built or computed on access (a parametrization) is absent.
         A tracer knows ``instead`` what the module will hold once its trace has run.
         """
-        places = (instead, module._parameters, module._buffers, module.__dict__)
-        found = [
-            _fact(next((place[name] for place in places if name in place), _ABSENT))
-            for name in self.hints
-        ]
+        found = [_fact(value) for value in self._values(module, instead).values()]
         return (self._cls, *found, *self._asked(module))
 
-    def claims(self, facts: tuple[Any, ...]) -> list[Claim]:
-        """What the annotations say of a state, on tensors without data that stand in for it."""
+    def claims(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> list[Claim]:
+        """What the annotations say of the state of a module."""
+        values = self._values(module, instead)
         return [
-            Claim(name, _stand_in(fact), hint)
-            for (name, hint), fact in zip(self.hints.items(), facts[1:], strict=False)
-            if fact is not _ABSENT
+            Claim(name, values[name], hint)
+            for name, hint in self.hints.items()
+            if values[name] is not _ABSENT
         ]
 
-    def moved(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> list[str]:
-        """The attributes that are on another device than before."""
-        return [
-            name
+    def past_claims(self, before: Facts, module: Module) -> list[Claim]:
+        """What the annotations said of a state of which the facts are left.
+
+        Where the facts are still the same, what is there now stands in for it; elsewhere a
+        tensor without data does.
+        """
+        values = self._values(module, _NOTHING)
+        claims = []
+        for (name, hint), fact in zip(self.hints.items(), before[1:], strict=False):
+            if fact is not _ABSENT:
+                same = _fact(values[name]) == fact
+                claims.append(Claim(name, values[name] if same else _stand_in(fact), hint))
+        return claims
+
+    def moved(self, before: Facts, after: Facts) -> dict[str, tuple[str, str]]:
+        """The attributes that are on another device than before: from where and to where."""
+        return {
+            name: (str(old[-1]), str(new[-1]))
             for name, old, new in zip(self.hints, before[1:], after[1:], strict=False)
             if type(old) is tuple and type(new) is tuple and old[-1] != new[-1]
-        ]
+        }
+
+    def _values(self, module: Module, instead: Mapping[str, Any]) -> dict[str, Any]:
+        """The annotated attributes.
+
+        What is not there, not yet built or computed on access (a parametrization) is absent.
+        """
+        own = vars(module)
+        places = (instead, own.get("_parameters", _NOTHING), own.get("_buffers", _NOTHING), own)
+        values = {
+            name: next((place[name] for place in places if name in place), _ABSENT)
+            for name in self.hints
+        }
+        return {n: _ABSENT if isinstance(v, _LAZY) else v for n, v in values.items()}
 
     @functools.cached_property
     def _asked(self) -> Callable[[Any], tuple[Any, ...]]:
@@ -94,25 +119,20 @@ class StateContract:
 
 
 def _fact(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value if value is None or value is _ABSENT else value.__class__
-    return (
-        _ABSENT
-        if isinstance(value, _LAZY)
-        else (
-            value.__class__,
-            value.dtype,
-            value.shape,
-            value.device,
-        )
-    )
+    if isinstance(value, Tensor):
+        return value.__class__, value.dtype, value.shape, value.device
+    if isinstance(value, list | tuple):
+        return (value.__class__, *map(_fact, value), None)
+    if isinstance(value, dict):
+        return (value.__class__, *[(key, _fact(part)) for key, part in value.items()], None)
+    return value if value is None or value is _ABSENT else value.__class__
 
 
 def _stand_in(fact: Any) -> Any:
-    if type(fact) is tuple:
+    if type(fact) is tuple and len(fact) == 4 and isinstance(fact[1], torch.dtype):
         _, dtype, shape, _ = fact
         return torch.empty(shape, dtype=dtype, device="meta")
-    return fact
+    return None
 
 
 def _is_parameter(array: Any) -> bool:
@@ -121,7 +141,11 @@ def _is_parameter(array: Any) -> bool:
 
 def _as_tensor(hint: Any) -> Any:
     if is_array(hint):
-        return hint.dtype[Tensor, hint.dim_str] if _is_parameter(hint) else hint
-    if any(array_hints(hint)):
-        return functools.reduce(operator.or_, map(_as_tensor, alternatives(hint)))
-    return hint
+        kind = hint.array_type
+        if isinstance(kind, type) and issubclass(kind, Tensor | torch.nn.Buffer):
+            return hint.dtype[Tensor, hint.dim_str]
+        return hint
+    members = alternatives(hint)
+    if len(members) > 1:
+        return functools.reduce(operator.or_, map(_as_tensor, members))
+    return _as_tensor(members[0]) if is_array(members[0]) else members[0]  # Annotated or not

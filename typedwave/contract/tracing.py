@@ -13,7 +13,7 @@ from torch.nn import Module
 
 from typedwave.contract.explain import argument_error, drift_error, state_error
 from typedwave.contract.function import FunctionContract
-from typedwave.contract.hints import Claim, alternatives, is_array
+from typedwave.contract.hints import Claim, array_hints
 from typedwave.contract.state import StateContract
 from typedwave.errors import ContractError
 
@@ -57,7 +57,7 @@ def check(
     except TypeError:
         return  # the call itself says it best
     owner, state = contract.owner(arguments)
-    held = [] if state is None else state.claims(state.facts(owner))
+    held = [] if state is None else state.claims(owner)
     if held:
         _raise(state_error(owner, held))
     claims = list(contract.argument_claims(arguments))
@@ -74,7 +74,13 @@ def _raise(error: ContractError | None) -> None:
 
 
 def _is_seen(claim: Claim) -> bool:
-    return any(map(is_array, alternatives(claim.hint))) and claim.value is not _UNSEEN
+    return any(array_hints(claim.hint)) and not _has_unseen(claim.value)
+
+
+def _has_unseen(value: Any) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(map(_has_unseen, value.values() if isinstance(value, dict) else value))
+    return value is _UNSEEN
 
 
 def _check_drift(module: Module, state: StateContract, variable: Any, context: Any) -> None:
@@ -85,8 +91,7 @@ def _check_drift(module: Module, state: StateContract, variable: Any, context: A
         for name in state.hints
         if name in module._buffers or name in vars(module)
     }
-    before, after = state.claims(state.read(module)), state.claims(state.read(module, traced))
-    _raise(drift_error(module, before, after, ()))
+    _raise(drift_error(module, state.claims(module), state.claims(module, traced), {}))
 
 
 def _variable(context: Any, name: str) -> Any:

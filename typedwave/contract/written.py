@@ -18,8 +18,8 @@ _CHECKED = """\
 def checked({parameters}):
     if {_}is_compiling():
         return {_}traced({passed})
-    {_}state = {_}getattr({owner}.__class__, "__state__", None)
-    {_}before = None if {_}state is None else {_}state.facts({owner})
+    {_}state = {_}getattr({owner}.__class__, "__state_contract__", None)
+    {_}before = () if {_}state is None else {_}state.facts({owner})
     try:
         {_}key = ({_}before, {_}contract.asked({owner}), {keys})
         {_}good = {_}remembered.get({_}key)
@@ -28,15 +28,13 @@ def checked({parameters}):
     if {_}good is None:
         return {_}contract.call({passed})
     {_}result = {_}function({passed})
-    if ({result}) not in {_}good:
-        {_}contract.judge_result({_}key, {_}result, {passed})
     if {_}state is not None and {_}state.facts({owner}) != {_}before:
         {_}contract.judge_state({owner}, {_}before)
+    if ({result}) not in {_}good:
+        {_}contract.judge_result({_}key, {_}result, {passed})
     return {_}result
 """
-_FACTS = (
-    "({x}.__class__, {x}.dtype, {x}.shape) if {_}isinstance({x}, {_}Tensor) else {_}{other}({x})"
-)
+_FACTS = "({x}.__class__, {x}.dtype, {x}.shape) if {_}isinstance({x}, {_}Tensor) else {other}"
 _STATE = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {x}.device)"
 
 _FIXED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -77,8 +75,13 @@ def write_checked(
             f"{p.name}={p.name}" if p.kind is Parameter.KEYWORD_ONLY else p.name for p in parameters
         ),
         owner="self" if is_method else "None",
-        keys="".join(f"{_FACTS.format(x=name, _=prefix, other='facts')}, " for name in judged),
-        result=_FACTS.format(x=f"{prefix}result", _=prefix, other="facts_or_none")
+        keys="".join(
+            _FACTS.format(x=name, _=prefix, other=f"{prefix}contract.fact({name!r}, {name})") + ", "
+            for name in judged
+        ),
+        result=_FACTS.format(
+            x=f"{prefix}result", _=prefix, other=f"{prefix}contract.result_fact({prefix}result)"
+        )
         if has_result
         else "None",
     )

@@ -1,0 +1,138 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from typedwave.lab import evaluation as evaluation_module
+from typedwave.lab.corpus import Examples
+from typedwave.lab.evaluation import evaluate, evaluating
+from typedwave.models import NetworkConfig, build
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(seed: int = 1) -> nn.Module:
+    config = NetworkConfig(context=4, n_embd=3, n_hidden=5)
+    network = build(config, vocab_size=7, generator=seeded(seed))
+    network(torch.randint(7, (9, 4), generator=seeded(seed)))  # statistics that are no start
+    return network
+
+
+def drawn(count: int, seed: int = 3) -> Examples:
+    ids = torch.randint(7, (count, 5), generator=seeded(seed))
+    return Examples(ids[:, :4], ids[:, 4])
+
+
+class Logits(nn.Module):
+    """The given logits for every example; notes what it sees."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((len(x), self.training, torch.is_grad_enabled()))
+        return self.logits.expand(len(x), -1)
+
+
+@given(count=st.integers(1, 40), at_once=st.integers(1, 50), seed=st.integers(0, 2**32))
+def test_it_is_the_mean_cross_entropy_in_whatever_chunks(count, at_once, seed):
+    network, data = tiny(seed), drawn(count, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "_AT_ONCE", at_once)
+        loss = evaluate(network, data)
+    with torch.no_grad():
+        expected = F.cross_entropy(network.eval()(data.contexts), data.targets).item()
+    assert loss == pytest.approx(expected, rel=1e-5)  # sums of float32 in another order
+
+
+@given(count=st.integers(1, 40), at_once=st.integers(1, 50))
+def test_every_example_is_seen_once_and_no_chunk_is_larger_than_allowed(count, at_once):
+    network = Logits(torch.zeros(7))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "_AT_ONCE", at_once)
+        evaluate(network, drawn(count))
+    sizes = [size for size, _, _ in network.seen]
+    assert sum(sizes) == count
+    assert sizes == [at_once] * (count // at_once) + [count % at_once] * (count % at_once > 0)
+    assert {modes[1:] for modes in network.seen} == {(False, False)}
+
+
+def test_more_than_one_chunk_of_the_real_size_is_averaged_by_examples():
+    logits = torch.tensor([0.0, 1.0, 2.0, 0.0, -1.0, 0.5, 3.0])
+    data = drawn(16_384 + 5)
+    network = Logits(logits)
+    expected = F.cross_entropy(logits.double().expand(len(data.targets), -1), data.targets)
+    assert evaluate(network, data) == pytest.approx(expected.item(), rel=1e-6)
+    assert [size for size, _, _ in network.seen] == [16_384, 5]
+
+
+@given(count=st.integers(1, 9), ids=st.integers(2, 30))
+def test_a_network_that_knows_nothing_loses_the_logarithm_of_the_alphabet(count, ids):
+    data = Examples(torch.zeros(count, 4, dtype=torch.int64), torch.arange(count) % ids)
+    assert evaluate(Logits(torch.zeros(ids)), data) == pytest.approx(math.log(ids), rel=1e-6)
+
+
+def test_there_is_no_mean_of_no_examples():
+    with pytest.raises(ValueError, match=".") as caught:
+        evaluate(tiny(), drawn(0))
+    assert str(caught.value) == "there is no example to evaluate on"
+
+
+# what it leaves behind
+
+
+class Fails(nn.Module):
+    def forward(self, x):
+        raise ZeroDivisionError
+
+
+@given(modes=st.lists(st.booleans(), min_size=12, max_size=12), fails=st.booleans())
+def test_every_module_has_its_own_mode_again_and_the_state_is_untouched(modes, fails):
+    network = tiny()
+    if fails:
+        network.layers.append(Fails())
+    modules = list(network.modules())
+    for module, mode in zip(modules, modes, strict=False):
+        module.training = mode
+    before = [module.training for module in modules]
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            evaluate(network, drawn(5))
+    else:
+        evaluate(network, drawn(5))
+    assert [module.training for module in modules] == before
+    assert torch.is_grad_enabled()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    assert [parameter.grad for parameter in network.parameters()] == [None] * 9
+
+
+def test_the_global_generator_and_the_examples_stay():
+    torch.manual_seed(3)
+    before, data = torch.get_rng_state(), drawn(9)
+    evaluate(tiny(), data)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(data.contexts, drawn(9).contexts)
+    assert torch.equal(data.targets, drawn(9).targets)
+
+
+def test_a_loss_that_is_no_number_is_given_as_it_is():
+    assert math.isnan(evaluate(Logits(torch.full((7,), math.nan)), drawn(3)))
+
+
+def test_evaluating_is_eval_mode_without_gradients_for_as_long_as_it_lasts():
+    network = tiny()
+    with evaluating(network):
+        assert not any(module.training for module in network.modules())
+        assert not torch.is_grad_enabled()
+    assert all(module.training for module in network.modules())
+    assert torch.is_grad_enabled()

@@ -1,0 +1,227 @@
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from typedwave.lab.corpus import Vocabulary, examples
+from typedwave.lab.sampling import sample, sample_new
+from typedwave.models import NetworkConfig, build
+
+LETTERS = Vocabulary.of(["abcdef"])
+NEVER = -math.inf
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Says(nn.Module):
+    """Logits by a rule on the last window; notes every window and the mode."""
+
+    def __init__(self, rule, vocabulary: Vocabulary = LETTERS) -> None:
+        super().__init__()
+        self.rule = rule
+        self.size = len(vocabulary)
+        self.windows = []
+        self.modes = set()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        self.windows += x.tolist()
+        self.modes.add((self.training, torch.is_grad_enabled()))
+        logits = torch.full((len(x), self.size), NEVER)
+        for row, window in zip(logits, x.tolist(), strict=True):
+            for number, chance in self.rule(window).items():
+                row[number] = math.log(chance)
+        return logits
+
+
+def even_chances(window):
+    return dict.fromkeys(range(7), 1 / 7)
+
+
+def tiny(seed: int, context: int = 4) -> nn.Module:
+    config = NetworkConfig(network="flat", context=context, n_embd=3, n_hidden=5)
+    return build(config, vocab_size=len(LETTERS), generator=seeded(seed))
+
+
+# sample
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 9), context=st.integers(1, 5))
+def test_the_same_generator_gives_the_same_words_and_the_global_one_is_not_touched(
+    seed, count, context
+):
+    network = tiny(seed, context)
+    before = torch.get_rng_state()
+    words = sample(network, LETTERS, count, context=context, generator=seeded(seed))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(seed)
+    assert words == sample(network, LETTERS, count, context=context, generator=seeded(seed))
+    torch.set_rng_state(before)
+    assert len(words) == count
+    assert set("".join(words)) <= set("abcdef")
+    assert all(len(word) <= 100 for word in words)
+
+
+def test_another_state_of_the_generator_gives_other_words():
+    generator = seeded(1)
+    first, second = (sample(tiny(1), LETTERS, 20, context=4, generator=generator) for _ in range(2))
+    assert first != second
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 9),
+    context=st.integers(1, 5),
+)
+def test_the_network_sees_exactly_the_contexts_of_the_words_it_says(seed, count, context):
+    network = Says(even_chances)
+    words = sample(network, LETTERS, count, context=context, generator=seeded(seed))
+    ended = [word for word in words if len(word) < 100]
+    if len(ended) < count:
+        return  # one word in 10 ** 7
+    seen = examples(words, LETTERS, context=context).contexts.tolist()
+    assert sorted(network.windows) == sorted(seen)
+    assert network.calls == max(map(len, words)) + 1
+    assert network.modes == {(False, False)}
+
+
+@given(count=st.integers(0, 9), word=st.text("abcdef", max_size=12))
+def test_a_network_that_is_sure_says_the_same_however_many_at_a_time(count, word):
+    ids = [*LETTERS.encode(word), 0]
+
+    def spell(window):
+        said = [number for number in window if number]  # the window is longer than the word
+        return {ids[len(said)]: 1.0}
+
+    many = sample(Says(spell), LETTERS, count, context=13, generator=seeded(1))
+    single = [
+        sample(Says(spell), LETTERS, 1, context=13, generator=seeded(i))[0] for i in range(count)
+    ]
+    assert many == single == [word] * count
+
+
+def test_words_come_as_often_as_their_chances_say():
+    chances = {0: 0.5, 1: 0.3, 2: 0.2}
+    count = 20_000
+    network = Says(lambda window: chances)
+    # All rows are alike; the rule need not be asked for each.
+    network.forward = lambda x: torch.log(torch.tensor([0.5, 0.3, 0.2])).expand(len(x), 3)
+    found = Counter(sample(network, Vocabulary.of(["ab"]), count, context=2, generator=seeded(5)))
+    for word in ("", "a", "b", "aa", "ab", "ba", "bb", "aab"):
+        chance = 0.5 * 0.3 ** word.count("a") * 0.2 ** word.count("b")
+        deviation = math.sqrt(count * chance * (1 - chance))
+        assert abs(found[word] - count * chance) < 4 * deviation, word
+
+
+def test_a_word_that_never_ends_is_cut_after_100_characters():
+    network = Says(lambda window: {2: 1.0})
+    assert sample(network, LETTERS, 3, context=4, generator=seeded(1)) == ["b" * 100] * 3
+    assert network.calls == 100
+
+
+def test_words_that_end_do_not_hold_up_nor_mix_with_the_others():
+    # By its first letter a word is a, bb, ccc, ...: the first letter decides its length.
+    def rule(window):
+        said = [number for number in window if number]
+        if not said:
+            return dict.fromkeys(range(1, 7), 1 / 6)
+        return {0 if len(said) == said[0] else said[0]: 1.0}
+
+    words = sample(Says(rule), LETTERS, 60, context=8, generator=seeded(1))
+    assert set(words) == {"a", "bb", "ccc", "dddd", "eeeee", "ffffff"}
+
+
+def test_none_are_no_words_and_the_network_is_not_asked():
+    network = Says(even_chances)
+    assert sample(network, LETTERS, 0, context=4, generator=seeded(1)) == []
+    assert network.calls == 0
+
+
+@given(modes=st.lists(st.booleans(), min_size=8, max_size=8), fails=st.booleans())
+def test_every_module_has_its_own_mode_again_and_the_state_is_untouched(modes, fails):
+    network = tiny(1)
+    modules = list(network.modules())
+    for module, mode in zip(modules, modes, strict=True):
+        module.training = mode
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if fails:
+        with pytest.raises(ValueError, match="characters have the ids"):
+            sample(network, Vocabulary.of(["a"]), 30, context=4, generator=seeded(1))
+    else:
+        sample(network, LETTERS, 3, context=4, generator=seeded(1))
+    assert [module.training for module in modules] == modes
+    assert torch.is_grad_enabled()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+# sample_new
+
+
+def shorts(window):
+    """One letter or two of three, or none: 13 words in all."""
+    said = [number for number in window if number]
+    ends = {0: 0.25, 1: 0.25, 2: 0.25, 3: 0.25}
+    return {0: 1.0} if len(said) == 2 else ends
+
+
+ALL_SHORTS = ["a", "b", "c", *(x + y for x in "abc" for y in "abc")]
+
+
+@given(
+    known=st.lists(st.sampled_from(["", *ALL_SHORTS])),
+    count=st.integers(0, 8),
+    seed=st.integers(0, 2**32),
+)
+def test_no_word_is_known_or_empty_or_there_twice(known, count, seed):
+    network = Says(shorts)
+    words = sample_new(network, LETTERS, count, known=known, context=4, generator=seeded(seed))
+    sayable = set(ALL_SHORTS) - set(known)
+    assert set(words) <= sayable
+    assert len(set(words)) == len(words)
+    assert len(words) <= min(count, len(sayable))
+    if count and network.calls < 3 * 50:  # it did not give up
+        assert len(words) == count
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 8))
+def test_they_are_the_new_ones_of_what_sample_gives_in_its_order(seed, count):
+    known = ["a", "ab", "c"]
+    words = sample_new(Says(shorts), LETTERS, count, known=known, context=4, generator=seeded(seed))
+    expected, generator = [], seeded(seed)
+    for _ in range(50):
+        if len(expected) >= count:
+            break
+        for word in sample(Says(shorts), LETTERS, count, context=4, generator=generator):
+            if word and word not in known and word not in expected:
+                expected.append(word)
+    assert words == expected[:count]
+
+
+def test_it_gives_fewer_after_50_draws_if_there_is_nothing_new_to_say():
+    network = Says(lambda window: {0: 1.0} if window[-1] else {1: 1.0})
+    assert sample_new(network, LETTERS, 7, known=["b"], context=4, generator=seeded(1)) == ["a"]
+    assert network.calls == 2 * 50
+
+
+def test_it_gives_none_if_all_is_known():
+    network = Says(lambda window: {0: 1.0} if window[-1] else {1: 1.0})
+    assert sample_new(network, LETTERS, 3, known={"a"}, context=4, generator=seeded(1)) == []
+
+
+def test_a_word_that_is_empty_is_not_new():
+    network = Says(lambda window: {0: 1.0})
+    assert sample_new(network, LETTERS, 3, known=[], context=4, generator=seeded(1)) == []
+
+
+def test_none_of_nothing_is_no_work():
+    network = Says(even_chances)
+    assert sample_new(network, LETTERS, 0, known=[], context=4, generator=seeded(1)) == []
+    assert network.calls == 0
