@@ -218,5 +218,5 @@ def test_axes_are_separated_by_any_space() -> None:
 
 
 def test_braces_are_found_wherever_they_stand() -> None:
-    found = [ast.unparse(e) for e in braces("B T//{self.n} {self.a}*{ n + 1 } C")]
+    found = [ast.unparse(e) for e in braces("B T//{self.n} {self.a}*{n+1} C")]
     assert found == ["self.n", "self.a", "n + 1"]

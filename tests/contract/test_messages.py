@@ -123,8 +123,9 @@ def test_a_variadic_name_that_two_arguments_disagree_about() -> None:
 def test_too_few_axes_beside_a_variadic_name() -> None:
     assert message(lambda: Linear(3, 2)(zeros(()))) == (
         "Linear: x has the wrong shape\n"
-        '  expected  Float "*B in_features"\n'
-        "  got       f32[]   it has 0 axes"
+        '  expected  Float "*B in_features"   in_features = 3\n'
+        "  got       f32[]                    it has 0 axes\n"
+        "  in_features = 3 comes from weight f32[2, 3]"
     )
 
 
@@ -239,7 +240,7 @@ class Point(NamedTuple):
         ("abc", "str 'abc'"),
         ("a" * 60, "str '" + "a" * 36 + "..."),
         (b"ab", "bytes b'ab'"),
-        (np.zeros((2, 3)), "ndarray"),
+        (np.zeros((2, 3)), "ndarray float64[2, 3]"),
         (nn.Tanh(), "Tanh"),
         (object(), "object"),
     ],
@@ -459,13 +460,14 @@ def test_state_that_drifts() -> None:
         "0 (BatchNormOfTheLecture): running_mean has the wrong shape after forward; "
         "running_var has the wrong shape after forward\n"
         "  running_mean\n"
-        '    declared  Float "1 num_features"\n'
+        '    declared  Float "1 num_features"   num_features = 3\n'
         "    was       f32[1, 3]\n"
-        "    became    f32[1, 5, 3]   it has 3 axes\n"
+        "    became    f32[1, 5, 3]             it has 3 axes\n"
         "  running_var\n"
-        '    declared  Float "1 num_features"\n'
+        '    declared  Float "1 num_features"   num_features = 3\n'
         "    was       f32[1, 3]\n"
-        "    became    f32[1, 5, 3]   it has 3 axes"
+        "    became    f32[1, 5, 3]             it has 3 axes\n"
+        "  num_features = 3 comes from 0.weight f32[3]"
     )
 
 

@@ -74,13 +74,14 @@ def test_the_batch_norm_of_the_lecture_is_refused_at_its_first_call_in_three_dim
         f"{norm.__name__}: running_mean has the wrong shape after forward; "
         "running_var has the wrong shape after forward\n"
         "  running_mean\n"
-        '    declared  Float "1 num_features"\n'
+        '    declared  Float "1 num_features"   num_features = 5\n'
         "    was       f32[1, 5]\n"
-        "    became    f32[1, 3, 5]   it has 3 axes\n"
+        "    became    f32[1, 3, 5]             it has 3 axes\n"
         "  running_var\n"
-        '    declared  Float "1 num_features"\n'
+        '    declared  Float "1 num_features"   num_features = 5\n'
         "    was       f32[1, 5]\n"
-        "    became    f32[1, 3, 5]   it has 3 axes"
+        "    became    f32[1, 3, 5]             it has 3 axes\n"
+        "  num_features = 5 comes from weight f32[5]"
     )
 
 

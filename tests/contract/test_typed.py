@@ -282,7 +282,7 @@ def test_an_argument_whose_facts_cannot_be_told_is_judged_each_time(
     judged: list[int], value: Any
 ) -> None:
     @typed
-    def f(x: Float[Tensor, "B"], other: Any) -> Float[Tensor, "B"]:
+    def f(x: Float[Tensor, "B"], other: list[int] | object) -> Float[Tensor, "B"]:
         return x
 
     f(zeros(3), value)

@@ -1,5 +1,6 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def test_after_an_error_all_is_as_it_was(tmp_path, there, error):
     path = tmp_path / "a.txt"
     if there:
         path.write_text("old")
-    with pytest.raises(error), replacing(path) as beside:
+    with pytest.raises(error), replacing(path) as beside:  # noqa: PT012  # it is what is tested
         beside.write_text("ne")
         raise error
     assert list(tmp_path.iterdir()) == [path] * there
@@ -79,8 +80,6 @@ def test_two_at_once_do_not_meet_and_the_last_to_end_wins(tmp_path):
 
 def test_a_path_without_a_folder_is_in_the_current_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from pathlib import Path
-
     with replacing(Path("a")) as beside:
         beside.write_text("new")
     assert (tmp_path / "a").read_text() == "new"

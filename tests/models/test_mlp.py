@@ -283,8 +283,8 @@ def test_a_window_of_another_length_is_refused_at_the_door(small):
 def test_a_single_window_without_a_batch_is_refused(small):
     assert refusal(small, torch.zeros(8, dtype=torch.int64)) == (
         "MLP: x has the wrong shape\n"
-        '  expected  Int64 "B {self.context}"\n'
-        "  got       i64[8]   it has 1 axis"
+        '  expected  Int64 "B {self.context}"   {self.context} = 8\n'
+        "  got       i64[8]                     it has 1 axis"
     )
 
 

@@ -26,7 +26,7 @@ from typedwave.contract.hints import (
 from typedwave.contract.location import path_of, where
 from typedwave.errors import ContractError, Mismatch, Origin, ShapeError, StateError
 
-__all__ = ["argument_error", "drift_error", "refusal", "state_error", "unfit"]
+__all__ = ["argument_error", "drift_error", "refusal", "state_error"]
 
 E = TypeVar("E", bound=ContractError)
 
@@ -79,10 +79,10 @@ class _Findings:
             if problem == 0:
                 self.bindings = trial
                 return None
-            trials.append((problem, misfits, trial))
-        problem, misfits, trial = min(trials, key=lambda t: t[0], default=(3, [], self.bindings))
+            trials.append((problem, misfits, trial, array))
+        problem, *nearest = min(trials, key=lambda t: t[0], default=(3,))
         if problem == 1:
-            return self._wrong_shape(claim, misfits, trial)
+            return self._wrong_shape(claim, *nearest)
         if problem == 2:
             return self._wrong_dtype(claim)
         return None if _bearable_apart(claim, members) else self.not_an_instance(claim)
@@ -103,7 +103,7 @@ class _Findings:
         for cast, dtype in (("float", torch.float32), ("long", torch.int64)):
             probe = torch.empty((), dtype=dtype, device="meta")
             wanted = any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants)
-            if wanted and not claim.subject.startswith(RESULT):
+            if wanted and not (claim.subject.startswith(RESULT) or claim.value.is_complex()):
                 self.suggestions.append(f"{claim.subject}.{cast}()")
                 break
         rows = (
@@ -117,36 +117,49 @@ class _Findings:
         return Mismatch(claim.subject, "has the wrong dtype", rows)
 
     def _wrong_shape(
-        self, claim: Claim, misfits: Sequence[tuple[int | None, Axis | None]], trial: Bindings
+        self,
+        claim: Claim,
+        misfits: Sequence[tuple[int | None, Axis | None]],
+        trial: Bindings,
+        array: Any,
     ) -> Mismatch:
         expected, got = self.labels
-        shape = sizes(claim.value)
+        axes, shape = read_axes(array.dim_str), sizes(claim.value)
         needs, remarks = [], []
         for position, axis in misfits:
             if axis is None:
                 remarks.append(f"it has {len(shape)} {'axis' if len(shape) == 1 else 'axes'}")
-                continue
-            if position is None:
-                needs.append(f"*{axis.name} = {_text(trial.names[f'*{axis.name}'].size)}")
-                remarks.append(f"*{axis.name} is {_text(_starred(claim.hint, axis, shape))}")
+            elif position is None:
+                star = axes.index(axis)
+                rest = shape[star : len(shape) - (len(axes) - star - 1)]
+                remarks.append(f"*{axis.name} is {_text(rest)}")
             else:
                 remarks.append(f"axis {position} is {shape[position]}")
-            if axis.name is not None and position is not None:
-                if not claim.subject.startswith(RESULT):
+                if axis.name is not None and not claim.subject.startswith(RESULT):
                     self.sizes[axis.name] = shape[position]
-                needs.append(f"{axis.name} = {trial.names[axis.name].size}")
-            elif axis.expression is not None:
-                text, size = trial.evaluate(axis)
-                needs.append(f"{axis.text if text == str(size) else text} = {size}")
-            for name in _names(axis):
-                if name in trial.names:
-                    binding = trial.names[name]
-                    self.origins[name] = Origin(name, _text(binding.size), binding.source)
+            # Of a wrong number of axes, all are named whose size is known.
+            for named in axes if axis is None else [axis]:
+                needs += self._need(named, trial)
         rows = (
             (expected, spell(claim.hint), ", ".join(needs)),
             (got, describe(claim.value), ", ".join(remarks)),
         )
         return Mismatch(claim.subject, "has the wrong shape", rows)
+
+    def _need(self, axis: Axis, trial: Bindings) -> list[str]:
+        """What an axis has to be, if that is known, and where its names come from."""
+        for name in _names(axis):
+            if name in trial.names:
+                binding = trial.names[name]
+                self.origins[name] = Origin(name, _text(binding.size), binding.source)
+        if axis.expression is not None:
+            text, size = trial.evaluate(axis)
+            return [] if size is None else [f"{axis.text if text == str(size) else text} = {size}"]
+        return [
+            f"{name} = {_text(trial.names[name].size)}"
+            for name in _names(axis)
+            if name in trial.names
+        ]
 
 
 def argument_error(
@@ -217,32 +230,6 @@ def refusal(owner: Module | str, refused: Claim) -> ShapeError:
     return error
 
 
-def unfit(
-    module: Module,
-    subject: str,
-    value: Tensor,
-    hint: str,
-    *,
-    needs: str,
-    because: str,
-    suggestion: str,
-) -> ShapeError:
-    """The error for a rule that an annotation cannot express, in the form of the others.
-
-    Args:
-        module: The module that refuses.
-        subject: The argument.
-        value: What came.
-        hint: The annotated shape: ``'Float "B T C"'``.
-        needs: The rule with its numbers: ``"n = 2 divides T"``.
-        because: What breaks it: ``"axis 1 is 7"``.
-        suggestion: What to do.
-    """
-    rows = (("expected", hint, needs), ("got", describe(value), because))
-    mismatch = Mismatch(subject, "has the wrong shape", rows)
-    return ShapeError(where(module), [mismatch], suggestion=suggestion)
-
-
 def _hold_array(
     hint: Any, value: Any, bindings: Bindings, source: str
 ) -> tuple[int, list[tuple[int | None, Axis | None]]]:
@@ -301,16 +288,6 @@ def _names(axis: Axis) -> list[str]:
         return [f"*{axis.name}" if axis.variadic else axis.name]
     tree = ast.parse((axis.expression or "0").replace("{", "(").replace("}", ")"), mode="eval")
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-
-
-def _starred(hint: Any, axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The sizes that fell to a variadic axis of a hint or of a member of a union."""
-    for array in filter(is_array, alternatives(hint)):
-        axes = read_axes(array.dim_str)
-        if axis in axes:
-            star = axes.index(axis)
-            return shape[star : len(shape) - (len(axes) - star - 1)]
-    raise AssertionError("a misfit axis is in the hint it was read from")
 
 
 def _text(size: int | tuple[int, ...]) -> str:

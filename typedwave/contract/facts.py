@@ -87,7 +87,9 @@ def _decided_by_class(hint: Any) -> bool:
     if any(array_hints(hint)):
         inner = [member for part in get_args(hint) for member in alternatives(part)]
         return all(part is Ellipsis or _decided_by_class(part) for part in inner)
-    plain = type(hint) in (type, ABCMeta) or hint is Tensor or hint is torch.nn.Parameter
+    asks = getattr(type(hint), "__instancecheck__", None)
+    plain = asks in (type.__instancecheck__, ABCMeta.__instancecheck__)
+    plain = plain or hint is Tensor or hint is torch.nn.Parameter
     return plain and not get_args(hint) and Protocol not in getattr(hint, "__mro__", ())
 
 

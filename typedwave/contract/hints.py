@@ -93,7 +93,7 @@ def _parts(subject: str, value: Any, hint: Any) -> list[Claim]:
         return []
     if isinstance(value, Mapping) and len(inner) == 2:
         return [Claim(f"{subject}[{key!r}]", part, inner[1]) for key, part in value.items()]
-    if isinstance(value, tuple) and inner[-1] is not Ellipsis:
+    if isinstance(value, tuple) and origin is tuple and inner[-1] is not Ellipsis:
         pairs = zip(value, inner, strict=False)  # another length is refused as a whole
         return [Claim(f"{subject}[{i}]", part, kind) for i, (part, kind) in enumerate(pairs)]
     if isinstance(value, Sequence | Set):

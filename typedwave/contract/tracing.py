@@ -17,7 +17,7 @@ from typedwave.contract.hints import Claim, array_hints
 from typedwave.contract.state import StateContract
 from typedwave.errors import ContractError
 
-__all__ = ["after_body", "before_body", "check"]
+__all__ = ["after_body", "before_body", "check", "local"]
 
 _PENDING: Final = object()
 _UNSEEN: Final = object()
@@ -27,7 +27,7 @@ def before_body(contract: FunctionContract) -> Callable[[Any], None]:
     """What Dynamo calls before it traces the body: checks state and arguments."""
 
     def at_trace_time(context: Any) -> None:
-        check(contract, _value(context, "args"), _value(context, "kwargs"))
+        check(contract, local(context, "args"), local(context, "kwargs"))
 
     return at_trace_time
 
@@ -36,8 +36,8 @@ def after_body(contract: FunctionContract) -> Callable[[Any], None]:
     """What Dynamo calls after it traced the body: checks the result and the state it leaves."""
 
     def at_trace_time(context: Any) -> None:
-        args, kwargs = _value(context, "args"), _value(context, "kwargs")
-        check(contract, args, kwargs, _value(context, "result"))
+        args, kwargs = local(context, "args"), local(context, "kwargs")
+        check(contract, args, kwargs, local(context, "result"))
         owner, state = contract.owner(contract.bind(args, kwargs))
         if state is not None:
             _check_drift(owner, state, _variable(context, "args").items[0], context)
@@ -98,7 +98,8 @@ def _variable(context: Any, name: str) -> Any:
     return context.get_local(name)._i_will_not_complain_if_bc_breaks_VariableTracker()
 
 
-def _value(context: Any, name: str) -> Any:
+def local(context: Any, name: str) -> Any:
+    """What a variable of the frame that calls `comptime` stands for."""
     return _python(_variable(context, name))
 
 

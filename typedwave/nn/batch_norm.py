@@ -8,6 +8,7 @@ from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _NormBase
 
 from typedwave.contract import Module, unfit
+from typedwave.errors import ShapeError
 
 __all__ = ["BatchNorm1d"]
 
@@ -31,7 +32,8 @@ class BatchNorm1d(Module, _NormBase):
         track_running_stats: Whether there are running statistics; without them evaluation uses
             those of the batch as well.
         unbiased: Whether training divides by the unbiased variance (n - 1) of the batch, as the
-            lecture does, and not by the biased one (n), as torch and the paper do.
+            lecture does, and not by the biased one (n), as torch and the paper do. A compiled
+            training step is then compiled anew for every number of values, which is in eps.
         device: Where parameters and buffers are made.
         dtype: Their floating dtype.
 
@@ -83,25 +85,20 @@ class BatchNorm1d(Module, _NormBase):
 
     def forward(self, x: Float[Tensor, "*B num_features"]) -> Float[Tensor, "*B num_features"]:
         by_batch = self.training or self.running_mean is None
-        flat = x.flatten(0, -2)  # not rearrange: it would take a tenth of the layer's time
+        # flatten and view, not rearrange, which would take a tenth of the layer's time.
+        flat = x.flatten(0, -2) if x.ndim > 1 else x[None]
         count = flat.shape[0]
+        if x.shape[-1] != self.num_features:  # without state no annotation knows it
+            raise self._unfit(x, f"num_features = {self.num_features}", f"axis -1 is {x.shape[-1]}")
         if by_batch and count < 2:
-            raise unfit(
-                self,
-                "x",
-                x,
-                'Float "*B num_features"',
-                needs="at least 2 values per channel to train on",
-                because=f"it has {count}",
-                suggestion="a larger batch, or eval() to use the running statistics",
-            )
+            needs = "at least 2 values per channel" + (" to train on" if self.training else "")
+            raise self._unfit(x, needs, f"it has {count}")
         weight, eps = self.weight, self.eps
         if by_batch and self.unbiased:
             # w (x - m) / sqrt(v n / (n - 1) + eps), by the kernel that divides by v.
             shrink = (count - 1) / count
             eps = eps * shrink
-            ones = torch.ones_like(flat[0]) if weight is None else weight
-            weight = ones * shrink**0.5
+            weight = self._ones(x) * shrink**0.5 if weight is None else weight * shrink**0.5
         y = F.batch_norm(
             flat,
             self.running_mean if not self.training or self.track_running_stats else None,
@@ -113,6 +110,25 @@ class BatchNorm1d(Module, _NormBase):
             eps,
         )
         return y.view(x.shape)
+
+    def _unfit(self, x: Tensor, needs: str, because: str) -> ShapeError:
+        can_evaluate = self.training and self.track_running_stats
+        return unfit(
+            self,
+            "x",
+            x,
+            'Float "*B num_features"',
+            needs=needs,
+            because=because,
+            suggestion="a larger batch, or eval() to use the running statistics"
+            if can_evaluate and needs.startswith("at least")
+            else "",
+        )
+
+    def _ones(self, x: Tensor) -> Tensor:
+        """A weight of ones, of the dtype that the kernel wants beside these statistics."""
+        dtype = x.dtype if self.running_mean is None else self.running_mean.dtype
+        return torch.ones(self.num_features, dtype=dtype, device=x.device)
 
     def _update_share(self) -> float:
         """The share of this batch in the running statistics, counting the batch."""

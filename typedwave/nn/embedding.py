@@ -60,11 +60,12 @@ class Embedding(Module, torch.nn.Embedding):
 
 
 def _out_of_range(layer: Embedding, x: Tensor) -> IdOutOfRangeError:
-    wrong = ((x < 0) | (x >= layer.num_embeddings)).nonzero()
+    rows = len(layer.weight)
+    wrong = ((x < 0) | (x >= rows)).nonzero()
     first = wrong[0].tolist()
     here = f" at position {first}" if first else ""
     more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     return IdOutOfRangeError(
         f"{where(layer)}: x holds the id {int(x[tuple(first)])}{here}{more}; "
-        f"ids are 0 to {layer.num_embeddings - 1}, as num_embeddings = {layer.num_embeddings}"
+        f"ids are 0 to {rows - 1}, as num_embeddings = {rows}"
     )

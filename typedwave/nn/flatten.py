@@ -52,6 +52,7 @@ class FlattenConsecutive(Module):
         any floating dtype, kept.
 
     Raises:
+        TypeError: ``n`` is not a whole number.
         ValueError: ``n`` is less than 1.
         ShapeError: ``n`` does not divide T, or the input does not have three axes.
 
@@ -70,6 +71,8 @@ class FlattenConsecutive(Module):
 
     def __init__(self, n: int, *, squeeze: bool = True) -> None:
         super().__init__()
+        if type(n) is not int:  # a bool is no count, and 2.0 would fail in forward
+            raise TypeError(f"FlattenConsecutive: n is {n!r}, but has to be a whole number")
         if n < 1:
             raise ValueError(f"FlattenConsecutive: n is {n}, but at least 1 position is fused")
         self.n = n

@@ -18,7 +18,7 @@ def axis_sizes(*names: str) -> st.SearchStrategy[dict[str, int]]:
         names: The axes, at most six.
 
     Raises:
-        ValueError: More than six names.
+        ValueError: More than six names, or one of them twice.
 
     Example:
         >>> from hypothesis import given
@@ -27,6 +27,8 @@ def axis_sizes(*names: str) -> st.SearchStrategy[dict[str, int]]:
         ...     assert len(set(sizes.values())) == 3
         >>> test()
     """
+    if len(set(names)) < len(names):
+        raise ValueError(f"axis_sizes: {', '.join(names)}: a name stands twice")
     if len(names) > len(_PRIMES):
         raise ValueError(f"axis_sizes: {len(names)} names, but sizes for {len(_PRIMES)} at most")
     return st.permutations(_PRIMES).map(lambda sizes: dict(zip(names, sizes, strict=False)))
