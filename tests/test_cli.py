@@ -84,7 +84,7 @@ def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
         capsys, "train", words, *TINY, "--steps", "7", "--network", "flat", "--out", folder
     )
     first, losses, heading, *columns, last = out.splitlines()
-    assert first == f"15 words from {words}; flat network, 156 parameters, 7 steps"
+    assert first == f"15 words from {words}; flat network, 151 parameters, 7 steps"
     assert re.fullmatch(LOSSES, losses)
     new = (folder / "samples.txt").read_text(encoding="utf-8").split()
     assert heading == f"{len(new)} samples, none of them among the 15 words:"

@@ -77,6 +77,7 @@ def _checked(contract: FunctionContract) -> Callable[..., Any]:
             judged=contract.judged,
             is_method=contract.is_method,
             has_result=contract.has_result,
+            asks="{" in str(contract.function.__annotations__),
             names={
                 "AttributeError": AttributeError,
                 "Tensor": Tensor,

@@ -21,7 +21,7 @@ def checked({parameters}):
     {_}state = {_}getattr({owner}.__class__, "__state_contract__", None)
     {_}before = () if {_}state is None else {_}state.facts({owner})
     try:
-        {_}key = ({_}before, {_}contract.asked({owner}), {keys})
+        {_}key = ({_}before, {asked}, {keys})
         {_}good = {_}remembered.get({_}key)
     except ({_}AttributeError, {_}TypeError):
         {_}good = None
@@ -52,6 +52,7 @@ def write_checked(
     judged: Iterable[str],
     is_method: bool,
     has_result: bool,
+    asks: bool,
     names: Mapping[str, Any],
 ) -> Callable[..., Any]:
     """Writes the checked form of a function with a fixed signature.
@@ -61,6 +62,7 @@ def write_checked(
         judged: The parameters whose facts are part of a call's key, in order.
         is_method: Whether the first parameter is a ``self`` that may have state.
         has_result: Whether facts about the result are remembered.
+        asks: Whether a shape may have ``{...}`` in it.
         names: The values of the names that the code uses.
     """
     parameters = list(signature.parameters.values())
@@ -68,13 +70,15 @@ def write_checked(
     while any(parameter.name.startswith(prefix) for parameter in parameters):
         prefix += "_"
     defaults = {f"{prefix}default_{p.name}": p.default for p in parameters}
+    owner = "self" if is_method else "None"
     source = _CHECKED.format(
         _=prefix,
         parameters=", ".join(_declared(parameters, prefix)),
         passed=", ".join(
             f"{p.name}={p.name}" if p.kind is Parameter.KEYWORD_ONLY else p.name for p in parameters
         ),
-        owner="self" if is_method else "None",
+        owner=owner,
+        asked=f"{prefix}contract.asked({owner})" if asks else "()",
         keys="".join(
             _FACTS.format(x=name, _=prefix, other=f"{prefix}contract.fact({name!r}, {name})") + ", "
             for name in judged
