@@ -187,8 +187,7 @@ def test_no_word_is_known_or_empty_or_there_twice(known, count, seed):
     assert set(words) <= sayable
     assert len(set(words)) == len(words)
     assert len(words) <= min(count, len(sayable))
-    if count and network.calls < 3 * 50:  # it did not give up
-        assert len(words) == count
+    assert len(words) == count or network.calls >= 50  # a call a draw at least
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 8))

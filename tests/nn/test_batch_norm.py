@@ -500,3 +500,30 @@ BatchNorm1d: num_batches_tracked has the wrong shape
   declared  Int64 "" or None
   got       i64[5]   it has 1 axis"""
     )
+
+
+def test_one_sample_without_a_batch_axis_is_normalised_by_the_running_statistics():
+    layer = BatchNorm1d(5).eval()
+    layer.running_mean += 2
+    x = torch.arange(5.0)
+    assert torch.equal(layer(x), layer(x[None])[0])
+
+
+def test_without_any_state_the_channels_are_still_counted():
+    layer = BatchNorm1d(5, affine=False, track_running_stats=False)
+    assert refusal(layer, torch.zeros(3, 4)) == (
+        """\
+BatchNorm1d: x has the wrong shape
+  expected  Float "*B num_features"   num_features = 5
+  got       f32[3, 4]                 axis -1 is 4"""
+    )
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_unbiased_takes_half_precision_beside_its_own_statistics(affine):
+    x = torch.linspace(-1, 1, 18).reshape(6, 3)
+    layer = BatchNorm1d(3, affine=affine, unbiased=True)
+    halved = layer(x.bfloat16())
+    assert halved.dtype == torch.bfloat16
+    # bfloat16 has eight bits: values near 1.5 are 1/128 apart.
+    torch.testing.assert_close(halved.float(), layer(x), atol=0.02, rtol=0)

@@ -353,3 +353,20 @@ def test_a_deep_copy_shares_no_state():
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, kept[name])
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "shape", "rule"),
+    [
+        (FlattenConsecutive(2), (3, 5, 4), "T is a multiple of n = 2"),
+        (BatchNorm1d(4), (1, 4), "at least 2 values per channel to train on"),
+    ],
+)
+def test_a_rule_of_a_body_surfaces_while_it_is_compiled(layer, shape, rule, dynamic):
+    torch._dynamo.reset()
+    model = torch.nn.Sequential(torch.nn.Identity(), layer)
+    compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=dynamic)
+    with pytest.raises(Exception, match=rule) as caught:
+        compiled(torch.zeros(shape))
+    assert f"ShapeError: 1 ({type(layer).__name__}): x has the wrong shape" in str(caught.value)

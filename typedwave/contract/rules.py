@@ -35,30 +35,20 @@ def unfit(
         hint: The annotated shape: ``'Float "B T C"'``.
         needs: The rule with its numbers: ``"T is a multiple of n = 2"``.
         because: What breaks it: ``"axis 1 is 7"``.
-        suggestion: What to do.
+        suggestion: What to do; empty if there is no telling.
     """
     if is_dynamo_compiling():
         from torch._dynamo.comptime import comptime  # imported late, as it takes a second
 
         comptime(_raise_at_trace_time)
-    return _error(module, subject, value, hint, needs, because, suggestion)
-
-
-def _raise_at_trace_time(context: Any) -> None:
-    parts = [local(context, name) for name in _PARTS]
-    # A text with the symbol of a size in it cannot be told; the shape shows it.
-    raise _error(*parts[:3], *(part if isinstance(part, str) else "" for part in parts[3:]))
-
-
-def _error(
-    module: Module,
-    subject: str,
-    value: Tensor,
-    hint: str,
-    needs: str,
-    because: str,
-    suggestion: str,
-) -> ShapeError:
     rows = (("expected", hint, needs), ("got", describe(value), because))
     mismatch = Mismatch(subject, "has the wrong shape", rows)
     return ShapeError(where(module), [mismatch], suggestion=suggestion or None)
+
+
+def _raise_at_trace_time(context: Any) -> None:
+    module, subject, value, *texts = (local(context, name) for name in _PARTS)
+    # A text with the symbol of a size in it cannot be told; the shape shows it.
+    hint, *told = (text if isinstance(text, str) else "" for text in texts)
+    needs, because, suggestion = told
+    raise unfit(module, subject, value, hint, needs=needs, because=because, suggestion=suggestion)
