@@ -13,6 +13,8 @@ def main() -> int:
         needs = "pip install 'typedwave[lab]'"
         print(f"typedwave: the command line needs {error.name}: {needs}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130  # while torch was imported
     return run(sys.argv[1:])
 
 

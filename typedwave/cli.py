@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from typedwave.errors import ContractError
 from typedwave.inspect import table
 from typedwave.lab.checkpoint import Checkpoint, load_checkpoint
 from typedwave.lab.corpus import Splits, examples, read_words, split
@@ -26,8 +27,6 @@ from typedwave.lab.names import names_path
 from typedwave.lab.recipe import PRESETS, Recipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.sampling import sample, sample_new
-from typedwave.lab.steps import CompilerError
-from typedwave.lab.training import DivergedError
 from typedwave.models import MLP, NetworkConfig
 
 __all__ = ["run"]
@@ -41,36 +40,48 @@ def run(arguments: Sequence[str]) -> int:
     commands = {"train": _train, "eval": _eval, "sample": _sample, "inspect": _inspect}
     try:
         options = _parser(arguments).parse_args(list(map(_underscored, arguments)))
-        return commands[options.command](options[options.command])
+        status = commands[options.command](options[options.command])
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
-    except (ArgumentError, CompilerError, DivergedError, ValueError) as error:
+    except (ArgumentError, ArithmeticError, ContractError, ValueError) as error:
         return _fail(str(error))
+    except (
+        MemoryError,
+        RuntimeError,
+        TypeError,
+    ) as error:  # from torch: a size no machine has, say
+        return _fail((str(error).splitlines() or [type(error).__name__])[0])
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
 def _train(options: Namespace) -> int:
+    _at_least(1, "threads", options.threads)
     torch.set_num_threads(options.threads)
     words = read_words(options.data)
     config, recipe = _of(NetworkConfig, options), _of(Recipe, options)
     stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    folder = claim(options.out or Path("runs") / f"{stamp}-{config.network}")
+    folder = Path(options.out or Path("runs") / f"{stamp}-{config.network}")
+    with _removed_if_empty(folder):
+        return _train_into(claim(folder), options, words, config, recipe)
+
+
+def _train_into(
+    folder: Path, options: Namespace, words: list[str], config: NetworkConfig, recipe: Recipe
+) -> int:
     say = Console(stderr=options.json, highlight=False, soft_wrap=True)
-    try:
-        experiment = Experiment(words, config, recipe, compile=options.compile)
-        say.print(
-            f"{len(words):,} words from {options.data}; {config.network} network, "
-            f"{_count(experiment.network):,} parameters, {recipe.steps:,} steps"
-        )
-        interrupted = _watch(experiment)
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # if nothing came of it
+    experiment = Experiment(words, config, recipe, compile=options.compile)
+    say.print(
+        f"{len(words):,} words from {options.data}; {config.network} network, "
+        f"{_count(experiment.network):,} parameters, {recipe.steps:,} steps"
+    )
+    interrupted = _watch(experiment)
     if experiment.step == 0:
         return _INTERRUPTED
     record = experiment.save(folder, corpus=str(Path(options.data).resolve()))
@@ -113,8 +124,10 @@ def _eval(options: Namespace) -> int:
 
 
 def _sample(options: Namespace) -> int:
-    if options.count < 0:
-        raise ValueError(f"count is {options.count}, but has to be at least 0")
+    _at_least(0, "count", options.count)
+    _at_least(0, "seed", options.seed)
+    if options.seed >= 2**64:
+        raise ValueError(f"seed is {options.seed}, but has to be less than 2**64")
     checkpoint, corpus = _open(options.run, options.data, needed=options.new)
     network, vocabulary = checkpoint.network, checkpoint.vocabulary
     generator = torch.Generator().manual_seed(options.seed)
@@ -130,11 +143,16 @@ def _sample(options: Namespace) -> int:
         )
     else:
         words = sample(network, vocabulary, options.count, context=context, generator=generator)
-    print(json.dumps(words) if options.json else "\n".join(words))
+    if options.json:
+        print(json.dumps(words))
+    for word in () if options.json else words:
+        print(word)
     return 0
 
 
 def _inspect(options: Namespace) -> int:
+    _at_least(0, "batch_size", options.batch_size)
+    _at_least(1, "vocab_size", options.vocab_size)
     if options.run is None:
         config = _of(NetworkConfig, options)
         network = MLP(config, vocab_size=options.vocab_size, device="meta")
@@ -153,10 +171,13 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         description="Character models of typed layers: train, evaluate, sample, inspect.",
         version=version("typedwave"),
         exit_on_error=False,
+        allow_abbrev=False,
     )
     commands = parser.add_subcommands(dest="command", required=True)
 
-    train = ArgumentParser(description="Train a network on words.", exit_on_error=False)
+    train = ArgumentParser(
+        description="Train a network on words.", exit_on_error=False, allow_abbrev=False
+    )
     train.add_argument("data", nargs="?", default=str(names_path()), help="one word a line, UTF-8")
     train.add_argument("--out", type=str | None, help="folder for the run, new or empty")
     train.add_argument("--compile", action="store_true", help="compile the step; needs g++")
@@ -165,10 +186,14 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     train.add_class_arguments(Recipe, as_group=True)
     train.set_defaults(dataclasses.asdict(recipe))
 
-    evaluation = ArgumentParser(description="The losses of a trained network.", exit_on_error=False)
+    evaluation = ArgumentParser(
+        description="The losses of a trained network.", exit_on_error=False, allow_abbrev=False
+    )
     _add_run(evaluation)
 
-    sampling = ArgumentParser(description="Words drawn from a network.", exit_on_error=False)
+    sampling = ArgumentParser(
+        description="Words drawn from a network.", exit_on_error=False, allow_abbrev=False
+    )
     _add_run(sampling)
     sampling.add_argument("--count", type=int, default=_SAMPLES, help="how many")
     sampling.add_argument("--seed", type=int, default=0, help="of the draws")
@@ -177,7 +202,9 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     )
 
     inspection = ArgumentParser(
-        description="Layers, shapes along the way and parameters.", exit_on_error=False
+        description="Layers, shapes along the way and parameters.",
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     inspection.add_argument("run", nargs="?", type=str | None, help="folder or checkpoint of a run")
     inspection.add_argument("--vocab_size", type=int, default=27, help="ids, where there is no run")
@@ -234,8 +261,35 @@ def _open(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoin
     if data is None and needed:
         if not record.exists():
             raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
-        data = str(json.loads(record.read_text(encoding="utf-8"))["corpus"])
+        data = _corpus(record)
     return checkpoint, Path(data or "")
+
+
+def _corpus(record: Path) -> str:
+    try:
+        corpus = json.loads(record.read_text(encoding="utf-8"))["corpus"]
+    except (KeyError, TypeError, ValueError):
+        corpus = None
+    if not isinstance(corpus, str):
+        raise ValueError(f"{record} does not say what the words are; name their file as well")
+    return corpus
+
+
+@contextlib.contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Takes away the folders that are made on the way to ``folder``, if nothing comes of them."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that holds something ends it
+            for path in made:
+                path.rmdir()
+
+
+def _at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {value}, but has to be at least {least}")
 
 
 def _watch(experiment: Experiment) -> bool:
@@ -254,6 +308,9 @@ def _watch(experiment: Experiment) -> bool:
                 progress.update(task, completed=point.step, description=losses)
         except KeyboardInterrupt:
             return True
+        except Exception:
+            progress.live.transient = True  # an error is one line, with no bar above it
+            raise
     return False
 
 

@@ -1,6 +1,6 @@
 """The table of a model: path, type, shapes in and out, parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.parameter import Parameter, is_lazy
 
 from typedwave.contract import describe
 from typedwave.inspect.modes import modes_kept
@@ -86,6 +87,8 @@ def table(model: Module, *example: Any) -> Table:
         began.append((module, ", ".join(map(_shown, args))))
 
     def after(module: Module, args: tuple[Any, ...], output: Any) -> None:
+        while began[running[-1]][0] is not module:  # one that raised, to a caller that caught it
+            running.pop()
         outputs[running.pop()] = _shown(output)
 
     with ExitStack() as stack:
@@ -97,10 +100,16 @@ def table(model: Module, *example: Any) -> Table:
         model.eval()
         model(*example)
     rows = tuple(
-        Row(paths[module], type(module).__name__, inputs, outputs[i], _own_parameters(module))
+        Row(
+            paths[module],
+            type(module).__name__,
+            inputs,
+            outputs.get(i, "raised"),
+            _own_parameters(module),
+        )
         for i, (module, inputs) in enumerate(began)
     )
-    return Table(rows, sum(parameter.numel() for parameter in model.parameters()))
+    return Table(rows, _numbers(model.parameters()))
 
 
 def _shown(value: Any) -> str:
@@ -114,7 +123,11 @@ def _shown(value: Any) -> str:
 
 
 def _own_parameters(module: Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters(recurse=False))
+    return _numbers(module.parameters(recurse=False))
+
+
+def _numbers(parameters: Iterable[Parameter]) -> int:
+    return sum(0 if is_lazy(parameter) else parameter.numel() for parameter in parameters)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
 from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.files import replacing
@@ -44,7 +45,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     }
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with replacing(Path(path)) as beside:
-        safetensors.torch.save_file(tensors, beside, metadata=metadata)
+        # Not save_file, whose error for a full disk is none of the system's.
+        beside.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -72,8 +74,23 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         vocabulary = Vocabulary(tuple(json.loads(metadata["characters"])))
         config = NetworkConfig(**json.loads(metadata["network"]))
         network = MLP(config, vocab_size=len(vocabulary), device="meta")
+        _check_tensors(network, tensors)
         network.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} does not fit together: {reason}") from None
     return Checkpoint(network.eval(), vocabulary)
+
+
+def _check_tensors(network: MLP, tensors: dict[str, Tensor]) -> None:
+    """What load_state_dict lets pass: a count of batches that is missing, and mixed dtypes."""
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    floating = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    kinds = {name: tensor.is_floating_point() for name, tensor in expected.items()}
+    wrong = [n for n, t in tensors.items() if kinds.get(n, True) != t.is_floating_point()]
+    if len(floating) > 1 or wrong:
+        dtypes = sorted(str(dtype).removeprefix("torch.") for dtype in floating)
+        raise ValueError(f"its tensors have mixed dtypes: {', '.join(wrong or dtypes)}")

@@ -199,4 +199,7 @@ def claim(folder: str | os.PathLike[str]) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
         raise RunExistsError(f"{path} is not empty; name a new folder for the run")
+    with replacing(path / "run.json"):
+        pass  # it can be written to
+    (path / "run.json").unlink()
     return path

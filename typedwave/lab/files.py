@@ -12,7 +12,13 @@ __all__ = ["replacing"]
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; what is there takes its place when all went well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
+    except OSError as error:
+        error.filename = str(path)  # not the name beside it, which nobody knows
+        raise
     os.close(handle)
     beside = Path(name)
     try:

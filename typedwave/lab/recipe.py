@@ -1,5 +1,6 @@
 """How to train, and the presets: a network and how it is trained, by name."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,17 +36,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("steps", 1, None),
-            ("batch_size", 1, None),
-            ("learning_rate", 0, None),
-            ("decay", 0, None),
+            ("steps", 1, math.inf),
+            ("batch_size", 1, math.inf),
+            ("learning_rate", 0, math.inf),
+            ("decay", 0, math.inf),
             ("decay_from", 0, 1),
             ("momentum", 0, 1),
-            ("seed", 0, None),
+            ("seed", 0, 2**64 - 1),
         ):
             value = getattr(self, name)
-            if not (value >= low and (high is None or value <= high)):
-                limits = f"at least {low}" if high is None else f"{low} to {high}"
+            if name in ("steps", "batch_size", "seed") and type(value) is not int:
+                raise ValueError(f"{name} is {value!r}, but has to be a whole number")
+            if not (low <= value <= high and math.isfinite(value)):
+                limits = f"{low} to {high}" if high < math.inf else f"at least {low} and finite"
                 raise ValueError(f"{name} is {value}, but has to be {limits}")
 
     def rate(self, step: int) -> float:

@@ -30,6 +30,9 @@ def sample(
         context: T, the ids that the network sees.
         generator: Of the draws: the same state gives the same words.
 
+    Raises:
+        ValueError: The logits are not finite, as those of a network that diverged.
+
     Returns:
         The words, some perhaps empty or equal. One that has not ended after 100 characters is
         cut there.
@@ -42,6 +45,8 @@ def sample(
             if len(open_words) == 0:
                 break
             chances = torch.softmax(network(windows), dim=-1)
+            if not chances.isfinite().all():
+                raise ValueError("the network gives no probabilities: its logits are not finite")
             ids = torch.multinomial(chances, 1, generator=generator)
             windows = torch.cat([windows[:, 1:], ids], dim=1)
             going_on = ids[:, 0] != 0

@@ -45,7 +45,7 @@ def compiled_step(network: Module, *, momentum: float) -> Step:
     velocities = _velocities(parameters, momentum)
     buffers = dict(network.named_buffers())
     # A tensor, since every new float would be compiled in as a constant.
-    rate_tensor = torch.zeros((), device=parameters[0].device)
+    rate_tensor = torch.zeros((), device=parameters[0].device, dtype=parameters[0].dtype)
 
     def step(
         parameters: list[Tensor],
@@ -76,7 +76,8 @@ def compiled_step(network: Module, *, momentum: float) -> Step:
         try:
             loss: Tensor = compiled(parameters, buffers, velocities, contexts, targets)
         except torch._dynamo.exc.BackendCompilerFailed as error:
-            reason = str(error).strip().splitlines()[0]
+            inner = error.inner_exception
+            reason = f"{type(inner).__name__}: {(str(inner).splitlines() or [''])[0]}"
             raise CompilerError(
                 f"torch.compile cannot compile the step here ({reason}); it needs a C++ compiler, "
                 "and without one the step runs uncompiled"

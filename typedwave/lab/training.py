@@ -12,7 +12,7 @@ from typedwave.lab.steps import compiled_step, eager_step
 
 __all__ = ["DivergedError", "Training"]
 
-_DRAWN_AT_ONCE = 1000  # steps; a draw and a gather for each would be 3 % of a step
+_DRAWN_AT_ONCE = 2**15  # examples; a draw and a gather for each step would be 3 % of it
 
 
 class DivergedError(ArithmeticError):
@@ -23,7 +23,8 @@ class Training:
     """The steps of a recipe, run in as many pieces as one likes.
 
     It can be stopped between any two steps, also by a KeyboardInterrupt: ``step`` says how many
-    are done, the network has taken them, and their losses are in ``losses``.
+    are done, the network has taken them, and their losses are in ``losses``. A step that is cut
+    off half way is done again from its batch; batch norm may have counted that batch twice then.
 
     Args:
         network: Maps contexts to logits; it is trained in place.
@@ -64,7 +65,7 @@ class Training:
         """Does the steps up to step ``until``, or to the last one of the recipe.
 
         Raises:
-            DivergedError: A loss in these steps is not finite; no further step is done.
+            DivergedError: A loss in these steps, or a weight after them, is not finite.
             CompilerError: From the first step, where a step is to be compiled and cannot be.
         """
         began, until = self.step, min(until, self._recipe.steps)
@@ -81,6 +82,11 @@ class Training:
                 f"the loss of step {first} is {self._losses[first].item()}, with learning rate "
                 f"{self._recipe.rate(first):g}; a smaller one may keep it finite"
             )
+        if not all(parameter.isfinite().all() for parameter in self._network.parameters()):
+            raise DivergedError(
+                f"a weight is not finite after step {self.step - 1}, with learning rate "
+                f"{self._recipe.rate(self.step - 1):g}; a smaller one may keep it finite"
+            )
 
     def _batch(self) -> Examples:
         if self.step == self._drawn_until:
@@ -92,12 +98,17 @@ class Training:
     def _draw(self) -> None:
         """Draws the batches of many steps at once; the numbers are those of a draw for each."""
         size = self._recipe.batch_size
-        steps = min(_DRAWN_AT_ONCE, self._recipe.steps - self.step)
+        steps = max(1, min(_DRAWN_AT_ONCE // size, self._recipe.steps - self.step))
         count = len(self._examples.targets)
-        ids = torch.randint(0, count, (steps * size,), generator=self._generator)
-        contexts, targets = (part[ids] for part in self._examples)
-        self._drawn = Examples(
-            rearrange(contexts, "(n b) t -> n b t", b=size),
-            rearrange(targets, "(n b) -> n b", b=size),
-        )
+        state = self._generator.get_state()
+        try:
+            ids = torch.randint(0, count, (steps * size,), generator=self._generator)
+            contexts, targets = (part[ids] for part in self._examples)
+            self._drawn = Examples(
+                rearrange(contexts, "(n b) t -> n b t", b=size),
+                rearrange(targets, "(n b) -> n b", b=size),
+            )
+        except BaseException:  # a Ctrl-C in here must not skip what was drawn
+            self._generator.set_state(state)
+            raise
         self._drawn_from, self._drawn_until = self.step, self.step + steps

@@ -1,5 +1,6 @@
 """What decides a network, apart from the vocabulary it is for."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,8 +38,17 @@ class NetworkConfig:
         if self.network not in ("flat", "hierarchical"):
             raise ValueError(f"network is {self.network!r}, but there are flat and hierarchical")
         for name, least in (("context", 1), ("n_embd", 1), ("n_hidden", 1), ("fuse", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, but has to be at least {least}")
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise ValueError(f"{name} is {value!r}, but has to be a whole number")
+            if value < least:
+                raise ValueError(f"{name} is {value}, but has to be at least {least}")
+        if type(self.unbiased) is not bool:
+            raise ValueError(f"unbiased is {self.unbiased!r}, but has to be True or False")
+        if not (isinstance(self.output_scale, int | float) and math.isfinite(self.output_scale)):
+            raise ValueError(
+                f"output_scale is {self.output_scale!r}, but has to be a finite number"
+            )
         if self.network == "hierarchical" and self.levels == 0:
             below = self.fuse
             while below * self.fuse < self.context:
