@@ -300,17 +300,18 @@ def _watch(experiment: Experiment) -> bool:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=experiment.recipe.steps)
+    console = Console(stderr=True, highlight=False)
+    steps = experiment.recipe.steps
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=steps)
         try:
-            for point in experiment.points():
+            for count, point in enumerate(experiment.points(), start=1):
                 losses = f"train {point.train:.4f}  validation {point.validation:.4f}"
                 progress.update(task, completed=point.step, description=losses)
+                if not console.is_terminal and count % 10 == 0:  # a log wants lines, and few
+                    console.print(f"{losses}  after {point.step:,} of {steps:,} steps")
         except KeyboardInterrupt:
             return True
-        except Exception:
-            progress.live.transient = True  # an error is one line, with no bar above it
-            raise
     return False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import Parameter, is_lazy
+from torch.nn.parameter import Parameter, UninitializedParameter
 
 from typedwave.contract import describe
 from typedwave.inspect.modes import modes_kept
@@ -127,7 +127,8 @@ def _own_parameters(module: Module) -> int:
 
 
 def _numbers(parameters: Iterable[Parameter]) -> int:
-    return sum(0 if is_lazy(parameter) else parameter.numel() for parameter in parameters)
+    built = (p for p in parameters if not isinstance(p, UninitializedParameter))
+    return sum(parameter.numel() for parameter in built)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ from typedwave.lab.corpus import Splits, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
 from typedwave.lab.files import replacing
 from typedwave.lab.recipe import Recipe
-from typedwave.lab.training import Training
+from typedwave.lab.training import DivergedError, Training
 from typedwave.models import MLP, NetworkConfig, build
 
 __all__ = ["Experiment", "Point", "RunExistsError", "claim"]
@@ -161,6 +161,11 @@ class Experiment:
         before = self.curve[-1].step if self.curve else 0
         train = self._training.losses[before:].mean().item()
         point = Point(self.step, train, evaluate(self.network, self._examples[1]))
+        if not math.isfinite(point.validation):
+            raise DivergedError(
+                f"the validation loss after step {self.step - 1} is {point.validation}; a smaller "
+                "learning rate may keep it finite"
+            )
         self.curve.append(point)
         return point
 

@@ -36,20 +36,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("steps", 1, math.inf),
-            ("batch_size", 1, math.inf),
-            ("learning_rate", 0, math.inf),
-            ("decay", 0, math.inf),
+            ("steps", 1, None),
+            ("batch_size", 1, None),
+            ("learning_rate", 0, None),
+            ("decay", 0, None),
             ("decay_from", 0, 1),
             ("momentum", 0, 1),
-            ("seed", 0, 2**64 - 1),
+            ("seed", 0, None),
         ):
             value = getattr(self, name)
             if name in ("steps", "batch_size", "seed") and type(value) is not int:
                 raise ValueError(f"{name} is {value!r}, but has to be a whole number")
-            if not (low <= value <= high and math.isfinite(value)):
-                limits = f"{low} to {high}" if high < math.inf else f"at least {low} and finite"
+            if not (value >= low and (high is None or value <= high)):
+                limits = f"at least {low}" if high is None else f"{low} to {high}"
                 raise ValueError(f"{name} is {value}, but has to be {limits}")
+            if value == math.inf:
+                raise ValueError(f"{name} is {value}, but has to be finite")
+        if self.seed >= 2**64:
+            raise ValueError(f"seed is {self.seed}, but has to be less than 2**64")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first is step 0."""

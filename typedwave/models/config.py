@@ -45,7 +45,7 @@ class NetworkConfig:
                 raise ValueError(f"{name} is {value}, but has to be at least {least}")
         if type(self.unbiased) is not bool:
             raise ValueError(f"unbiased is {self.unbiased!r}, but has to be True or False")
-        if not (isinstance(self.output_scale, int | float) and math.isfinite(self.output_scale)):
+        if type(self.output_scale) not in (int, float) or not math.isfinite(self.output_scale):
             raise ValueError(
                 f"output_scale is {self.output_scale!r}, but has to be a finite number"
             )
