@@ -75,6 +75,7 @@ def whole(tmp_path_factory) -> bytes:
 def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
+    assert caught.value.__cause__ is None
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     message = str(caught.value)
     assert message.startswith(f"{path} ")

@@ -84,29 +84,38 @@ def test_the_parameters_are_those_of_table_levels_and_logits(config, vocab_size)
 # what build draws
 
 
-@given(config=configs(), vocab_size=vocab_sizes, seed=seeds)
-def test_the_first_weights_are_those_of_the_lecture_drawn_layer_by_layer(config, vocab_size, seed):
+@given(
+    config=configs(),
+    vocab_size=vocab_sizes,
+    seed=seeds,
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_the_first_weights_are_those_of_the_lecture_drawn_layer_by_layer(
+    config, vocab_size, seed, dtype
+):
     generator = torch.Generator().manual_seed(seed)
-    network = build(config, vocab_size=vocab_size, generator=generator)
+    network = build(config, vocab_size=vocab_size, generator=generator, dtype=dtype)
 
     plain = torch.Generator().manual_seed(seed)
     flat = config.network == "flat"
     fuse, levels = (config.context, 1) if flat else (config.fuse, config.levels)
     hidden, out = config.n_hidden, vocab_size
-    expected = {"layers.0.weight": torch.randn((vocab_size, config.n_embd), generator=plain)}
+    expected = {
+        "layers.0.weight": torch.randn((vocab_size, config.n_embd), generator=plain, dtype=dtype)
+    }
     fan_in = config.n_embd * fuse
     for level in range(levels):
-        weight = torch.randn((fan_in, hidden), generator=plain) / fan_in**0.5
+        weight = torch.randn((fan_in, hidden), generator=plain, dtype=dtype) / fan_in**0.5
         expected[f"layers.{4 * level + 2}.weight"] = weight.T
-        expected[f"layers.{4 * level + 3}.weight"] = torch.ones(hidden)
-        expected[f"layers.{4 * level + 3}.bias"] = torch.zeros(hidden)
-        expected[f"layers.{4 * level + 3}.running_mean"] = torch.zeros(hidden)
-        expected[f"layers.{4 * level + 3}.running_var"] = torch.ones(hidden)
+        expected[f"layers.{4 * level + 3}.weight"] = torch.ones(hidden, dtype=dtype)
+        expected[f"layers.{4 * level + 3}.bias"] = torch.zeros(hidden, dtype=dtype)
+        expected[f"layers.{4 * level + 3}.running_mean"] = torch.zeros(hidden, dtype=dtype)
+        expected[f"layers.{4 * level + 3}.running_var"] = torch.ones(hidden, dtype=dtype)
         expected[f"layers.{4 * level + 3}.num_batches_tracked"] = torch.tensor(0)
         fan_in = hidden * fuse
-    last = torch.randn((hidden, out), generator=plain) / hidden**0.5
+    last = torch.randn((hidden, out), generator=plain, dtype=dtype) / hidden**0.5
     expected[f"layers.{4 * levels + 1}.weight"] = (last * config.output_scale).T
-    expected[f"layers.{4 * levels + 1}.bias"] = torch.zeros(out)
+    expected[f"layers.{4 * levels + 1}.bias"] = torch.zeros(out, dtype=dtype)
 
     state = network.state_dict()
     assert state.keys() == expected.keys()

@@ -52,11 +52,6 @@ class Point:
 class Experiment:
     """A network trained by a recipe on words, in steps that the caller watches.
 
-    >>> experiment = Experiment(words, config, recipe)      # doctest: +SKIP
-    >>> for point in experiment.points():                   # doctest: +SKIP
-    ...     print(point)
-    >>> experiment.save("runs/first")                       # doctest: +SKIP
-
     Whoever stops it half way, by an exception in the loop or a KeyboardInterrupt, has a network
     that is trained so far, and can save it.
 
@@ -74,6 +69,15 @@ class Experiment:
 
     Raises:
         CorpusError: There are too few words.
+
+    Example:
+        >>> words = ["ada", "bo", "cy", "dora", "ed", "fay", "gus"]
+        >>> config = NetworkConfig(context=4, n_embd=2, n_hidden=3)
+        >>> experiment = Experiment(words, config, Recipe(steps=2, batch_size=5))
+        >>> [point.step for point in experiment.points()]
+        [1, 2]
+        >>> sorted(experiment.losses())
+        ['test', 'train', 'validation']
     """
 
     def __init__(
