@@ -12,7 +12,7 @@ import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
 from typedwave.cli import run
-from typedwave.lab.checkpoint import load_checkpoint
+from typedwave.lab.checkpoint import load_checkpoint, save_checkpoint
 from typedwave.lab.corpus import read_words, split
 from typedwave.lab.experiment import Experiment
 from typedwave.lab.names import names_path
@@ -353,6 +353,14 @@ def folders(path: Path) -> list[str]:
         (["--learning-rate=-1"], "learning_rate is -1.0, but has to be at least 0"),
         (["--momentum", "1.5"], "momentum is 1.5, but has to be 0 to 1"),
         (["--seed", "-1"], "seed is -1, but has to be at least 0"),
+        (["--threads", "0"], "threads is 0, but has to be at least 1"),
+        (
+            ["--batch_size", "1"],
+            'layers.7 (BatchNorm1d): x has the wrong shape expected Float "*B num_features" at '
+            "least 2 values per channel to train on got f32[1, 5] it has 1 perhaps a larger "
+            "batch, or eval() to use the running statistics",
+        ),
+        (["--n_emb", "3"], "unrecognized arguments: --n_emb 3"),
         (["--n_hidden", "0"], "n_hidden is 0, but has to be at least 1"),
         (
             ["--context", "5"],
@@ -491,12 +499,43 @@ def test_a_negative_count_is_refused(capsys, trained):
     )
 
 
-def test_a_record_that_is_no_json_is_an_error(capsys, trained, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--vocab_size", "0"], "vocab_size is 0, but has to be at least 1"),
+        (["--batch_size", "-1"], "batch_size is -1, but has to be at least 0"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused_by_inspect(capsys, flags, message):
+    assert fails(capsys, "inspect", *flags) == message
+
+
+def test_a_seed_out_of_range_is_refused_by_sample(capsys, trained):
+    for seed, limit in ((-1, "at least 0"), (2**64, "less than 2**64")):
+        assert fails(capsys, "sample", trained, "--seed", str(seed)) == (
+            f"seed is {seed}, but has to be {limit}"
+        )
+
+
+def test_a_network_of_nan_is_refused_by_sample(capsys, trained, tmp_path):
+    checkpoint = load_checkpoint(trained / "checkpoint.safetensors")
+    with torch.no_grad():
+        checkpoint.network.layers[-1].bias.fill_(torch.nan)
+    save_checkpoint(tmp_path / "c", checkpoint)
+    assert fails(capsys, "sample", tmp_path / "c") == (
+        "the network gives no probabilities: its logits are not finite"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", '{"corpus": 5}'])
+def test_a_record_that_does_not_name_the_words_is_named(capsys, trained, tmp_path, text):
     (tmp_path / "checkpoint.safetensors").write_bytes(
         (trained / "checkpoint.safetensors").read_bytes()
     )
-    (tmp_path / "run.json").write_text("{")
-    assert fails(capsys, "eval", tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    assert fails(capsys, "eval", tmp_path) == (
+        f"{tmp_path}/run.json does not say what the words are; name their file as well"
+    )
 
 
 def test_a_run_that_diverges_fails_and_leaves_no_folder(capsys, tmp_path, words):

@@ -496,3 +496,10 @@ def test_classes_and_partials_are_refused_in_words():
     for wrong in (Node, functools.partial(by_helper), functools.cached_property(by_helper)):
         with pytest.raises(TypeError, match="typed"):
             typed(wrong)
+
+
+def test_a_checked_forward_is_inherited_and_not_copied():
+    class M(Linear): ...
+
+    assert "forward" not in vars(M)
+    assert M.forward is Linear.forward

@@ -251,6 +251,29 @@ def test_a_tensor_that_is_missing(path, whole):
     )
 
 
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"layers.9.bias": None, "layers.3.bias": None}, "it lacks layers.3.bias, layers.9.bias"),
+        ({"layers.3.num_batches_tracked": None}, "it lacks layers.3.num_batches_tracked"),
+        (
+            {"layers.2.weight": torch.zeros(5, 6, dtype=torch.float64)},
+            "its tensors have mixed dtypes: float32, float64",
+        ),
+        (
+            {"layers.2.weight": torch.zeros(5, 6, dtype=torch.int64)},
+            "its tensors have mixed dtypes: layers.2.weight",
+        ),
+        (
+            {"layers.3.num_batches_tracked": torch.tensor(1.0)},
+            "its tensors have mixed dtypes: layers.3.num_batches_tracked",
+        ),
+    ],
+)
+def test_tensors_that_are_missing_or_of_another_kind(path, whole, tensors, reason):
+    assert rewrite(path, whole, tensors=tensors) == f"does not fit together: {reason}"
+
+
 def test_a_tensor_too_many(path, whole):
     assert rewrite(path, whole, tensors={"more": torch.zeros(1)}) == (
         "does not fit together: Error(s) in loading state_dict for MLP: "

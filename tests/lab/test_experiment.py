@@ -148,6 +148,17 @@ def test_a_loss_that_diverges_is_not_hidden():
         list(experiment.points())
 
 
+def test_a_validation_loss_that_is_not_finite_has_diverged_too(monkeypatch):
+    experiment = experiment_of(100)
+    monkeypatch.setattr(experiment_module, "evaluate", lambda network, part: math.inf)
+    with pytest.raises(DivergedError) as caught:
+        list(experiment.points())
+    assert str(caught.value) == (
+        "the validation loss after step 1 is inf; a smaller learning rate may keep it finite"
+    )
+    assert experiment.curve == []
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_whether_it_is_compiled_is_passed_on_and_recorded(monkeypatch, tmp_path, compiled):
     asked = []
@@ -264,6 +275,7 @@ def test_a_new_folder_is_made_with_those_above_it(tmp_path):
     assert claim(str(path)) == path
     assert path.is_dir()
     assert claim(path) == path  # still empty
+    assert list(path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["run.json", ".hidden"])

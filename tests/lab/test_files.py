@@ -47,8 +47,10 @@ def test_a_folder_in_its_place_stays(tmp_path):
 
 
 def test_without_its_folder_there_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "a.txt"):
+    path = tmp_path / "none" / "a.txt"
+    with pytest.raises(FileNotFoundError) as caught, replacing(path):
         pytest.fail("there is nowhere to write to")
+    assert caught.value.filename == str(path)
 
 
 @given(mask=st.sampled_from([0o000, 0o022, 0o027, 0o077]))

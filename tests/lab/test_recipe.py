@@ -51,6 +51,12 @@ def test_the_lecture_decays_after_150_000_steps():
         ({"momentum": 1.01}, "momentum is 1.01, but has to be 0 to 1"),
         ({"momentum": math.nan}, "momentum is nan, but has to be 0 to 1"),
         ({"seed": -1}, "seed is -1, but has to be at least 0"),
+        ({"seed": 2**64}, f"seed is {2**64}, but has to be less than 2**64"),
+        ({"steps": 3.0}, "steps is 3.0, but has to be a whole number"),
+        ({"batch_size": True}, "batch_size is True, but has to be a whole number"),
+        ({"seed": "1"}, "seed is '1', but has to be a whole number"),
+        ({"learning_rate": math.inf}, "learning_rate is inf, but has to be finite"),
+        ({"decay": math.inf}, "decay is inf, but has to be finite"),
     ],
 )
 def test_a_number_out_of_range_is_refused_with_its_limits(arguments, message):
@@ -64,6 +70,7 @@ def test_the_limits_themselves_are_allowed():
         "batch_size": 1,
         **least,
     }
+    assert Recipe(seed=2**64 - 1).seed == 2**64 - 1
     assert Recipe(decay_from=1.0).rate(199_999) == 0.1
 
 

@@ -48,6 +48,13 @@ def test_a_flat_network_takes_any_context(context):
         ({"fuse": 1}, "fuse is 1, but has to be at least 2"),
         ({"network": "flat", "fuse": 1}, "fuse is 1, but has to be at least 2"),
         ({"network": "flat", "context": -1}, "context is -1, but has to be at least 1"),
+        ({"context": float("inf")}, "context is inf, but has to be a whole number"),
+        ({"n_embd": 3.0}, "n_embd is 3.0, but has to be a whole number"),
+        ({"n_hidden": True}, "n_hidden is True, but has to be a whole number"),
+        ({"fuse": "2"}, "fuse is '2', but has to be a whole number"),
+        ({"unbiased": "no"}, "unbiased is 'no', but has to be True or False"),
+        ({"output_scale": "0.1"}, "output_scale is '0.1', but has to be a finite number"),
+        ({"output_scale": float("nan")}, "output_scale is nan, but has to be a finite number"),
     ],
 )
 def test_a_number_out_of_range_is_refused_with_its_limit(arguments, message):

@@ -68,4 +68,6 @@ class Module(torch.nn.Module):
         cls.__state_contract__ = StateContract(cls)
         forward = cls.forward  # its own or inherited, from a layer of torch say
         if isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward:
-            cls.forward = typed(forward)
+            checked = typed(forward)
+            if checked is not forward:
+                cls.forward = checked
