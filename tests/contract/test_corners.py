@@ -503,3 +503,15 @@ def test_a_checked_forward_is_inherited_and_not_copied():
 
     assert "forward" not in vars(M)
     assert M.forward is Linear.forward
+
+
+def test_a_number_that_a_shape_asks_for_is_remembered_by_its_value():
+    @typed
+    def f(x: Float[Tensor, "{n}"], n: int) -> Float[Tensor, "{n}"]:
+        return x
+
+    for _ in range(2):
+        f(zeros(3), 3)
+        f(zeros(4), 4)
+        with pytest.raises(ShapeError):
+            f(zeros(3), 4)
