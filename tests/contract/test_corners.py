@@ -1,7 +1,17 @@
 """What people who use PyTorch write, and what was once refused, missed or explained badly."""
 
 import functools
-from typing import Annotated, Any, ClassVar, Final, Optional, ParamSpec, Self
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Optional,
+    ParamSpec,
+    Protocol,
+    Self,
+    runtime_checkable,
+)
 
 import numpy as np
 import pytest
@@ -515,3 +525,48 @@ def test_a_number_that_a_shape_asks_for_is_remembered_by_its_value():
         f(zeros(4), 4)
         with pytest.raises(ShapeError):
             f(zeros(3), 4)
+
+
+def test_arrays_of_numpy_are_remembered_by_their_dtype():
+    @typed
+    def f(x: Float[np.ndarray, "C"]): ...
+
+    for _ in range(2):
+        f(np.zeros(3))
+        with pytest.raises(ShapeError, match="x has the wrong dtype"):
+            f(np.zeros(3, dtype=int))
+
+
+TYPES = (Float[Tensor, "B"], Int[Tensor, "B"])
+EITHER = Float[Tensor, "B"] | Int[Tensor, "B"]
+
+
+def test_a_body_that_asks_by_an_alias_sees_the_sizes_at_every_call():
+    @typed
+    def by_tuple(x: Float[Tensor, "B"], y: Tensor) -> bool:
+        return isinstance(y, TYPES)
+
+    @typed
+    def by_union(x: Float[Tensor, "B"], y: Tensor) -> bool:
+        return isinstance(y, EITHER)
+
+    for ask in (by_tuple, by_union):
+        assert [ask(zeros(3), zeros(4)) for _ in range(2)] == [False, False]
+        assert ask(zeros(3), zeros(3))
+
+
+@runtime_checkable
+class Named(Protocol):
+    name: str
+
+
+def test_what_a_protocol_asks_of_an_object_is_asked_at_every_call():
+    @typed
+    def f(x: Float[Tensor, "B"], who: Named): ...
+
+    named, nameless = Node(), Node()
+    named.name = "a"
+    for _ in range(2):
+        f(zeros(3), named)
+        with pytest.raises(ShapeError, match="who is not Named"):
+            f(zeros(3), nameless)

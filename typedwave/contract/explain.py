@@ -99,21 +99,12 @@ class _Findings:
 
     def _wrong_dtype(self, claim: Claim) -> Mismatch:
         expected, got = self.labels
-        wants = [h for h in alternatives(claim.hint) if is_array(h)]
-        for cast, dtype in (("float", torch.float32), ("long", torch.int64)):
-            probe = torch.empty((), dtype=dtype, device="meta")
-            wanted = any(isinstance(probe, hint.dtype[Tensor, "..."]) for hint in wants)
-            if wanted and not (claim.subject.startswith(RESULT) or claim.value.is_complex()):
-                self.suggestions.append(f"{claim.subject}.{cast}()")
-                break
-        rows = (
-            (expected, spell(claim.hint), ""),
-            (
-                got,
-                describe(claim.value),
-                f"its dtype is {str(claim.value.dtype).removeprefix('torch.')}",
-            ),
-        )
+        value = claim.value
+        may_cast = isinstance(value, Tensor) and not value.is_complex()
+        if may_cast and not claim.subject.startswith(RESULT):
+            self.suggestions += _casts(claim)
+        remark = f"its dtype is {str(value.dtype).removeprefix('torch.')}"
+        rows = ((expected, spell(claim.hint), ""), (got, describe(value), remark))
         return Mismatch(claim.subject, "has the wrong dtype", rows)
 
     def _wrong_shape(
@@ -259,6 +250,16 @@ def _bearable_apart(claim: Claim, members: Sequence[Any]) -> bool:
             continue
         return True
     return False
+
+
+def _casts(claim: Claim) -> list[str]:
+    """``x.float()`` or ``x.long()``, where that is a dtype the hint takes."""
+    wanted = [array.dtype[Tensor, "..."] for array in filter(is_array, alternatives(claim.hint))]
+    return [
+        f"{claim.subject}.{cast}()"
+        for cast, dtype in (("float", torch.float32), ("long", torch.int64))
+        if any(isinstance(torch.empty((), dtype=dtype, device="meta"), kind) for kind in wanted)
+    ]
 
 
 def _rebuilt(owner: Module, findings: _Findings) -> list[str]:
