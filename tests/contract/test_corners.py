@@ -570,3 +570,15 @@ def test_what_a_protocol_asks_of_an_object_is_asked_at_every_call():
         f(zeros(3), named)
         with pytest.raises(ShapeError, match="who is not Named"):
             f(zeros(3), nameless)
+
+
+def test_a_function_that_forgot_remembers_again(monkeypatch):
+    @typed
+    def f(x: Float[Tensor, "B"]): ...
+
+    monkeypatch.setattr("typedwave.contract.function.REMEMBERED", 3)
+    kept = []
+    for size in range(1, 9):
+        f(zeros(size))
+        kept.append(len(f.__contract__.remembered))
+    assert kept == [1, 2, 3, 1, 2, 3, 1, 2]
