@@ -582,3 +582,22 @@ def test_a_function_that_forgot_remembers_again(monkeypatch):
         f(zeros(size))
         kept.append(len(f.__contract__.remembered))
     assert kept == [1, 2, 3, 1, 2, 3, 1, 2]
+
+
+def test_state_of_a_subclass_may_change_where_its_annotation_lets_it():
+    class Marked(Tensor): ...
+
+    class M(Module):
+        w: Float[Marked, "_"]
+
+        def __init__(self):
+            super().__init__()
+            self.w = zeros(3).as_subclass(Marked)
+
+        def forward(self, x: Float[Tensor, "C"]):
+            self.w = zeros(len(self.w) + 1).as_subclass(Marked)
+
+    m = M()
+    for _ in range(3):
+        m(zeros(3))
+    assert m.w.shape == (6,)

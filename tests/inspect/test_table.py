@@ -92,6 +92,32 @@ def test_a_module_called_twice_has_two_rows_and_counts_once_in_the_total():
     )
 
 
+class TriesAnother(nn.Module):
+    """Goes on with another layer where the first one fails, deep inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(5, 3))
+        self.second = nn.Linear(4, 2)
+
+    def forward(self, x):
+        try:
+            return self.first(x)
+        except RuntimeError:
+            return self.second(x)
+
+
+def test_a_layer_whose_error_the_model_catches_has_raised():
+    assert str(table(TriesAnother(), torch.zeros(2, 4))) == lines(
+        "path     type          input      output     parameters",
+        "(model)  TriesAnother  f32[2, 4]  f32[2, 2]           0",
+        "first    Sequential    f32[2, 4]  raised              0",
+        "first.0  Linear        f32[2, 4]  raised             18",
+        "second   Linear        f32[2, 4]  f32[2, 2]          10",
+        "total                                                28",
+    )
+
+
 def test_rows_and_total_are_there_for_programs():
     found = table(nn.Sequential(nn.Linear(3, 5), nn.Tanh()), torch.zeros(2, 3))
     assert found == Table(
