@@ -173,6 +173,16 @@ def test_the_samples_of_a_run_leave_out_all_its_words(capsys, tmp_path, words, m
     assert (folder / "samples.txt").read_text(encoding="utf-8") == "new\nnewer\n"
 
 
+def test_where_there_is_no_terminal_every_tenth_point_is_a_line(capsys, tmp_path, words):
+    flags = [*TINY, "--steps", "60", "--out", tmp_path / "run"]  # a point every 2 steps
+    assert run([*map(str, ["train", words, *flags])]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 3
+    for line, step in zip(shown, (20, 40, 60), strict=True):
+        losses = r"train \d\.\d{4}  validation \d\.\d{4}"
+        assert re.fullmatch(rf"{losses}  after {step} of 60 steps", line)
+
+
 def test_equal_seeds_give_equal_runs_and_others_do_not(capsys, tmp_path, words):
     losses = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -574,6 +584,14 @@ def test_a_run_that_diverges_fails_and_leaves_no_folder(capsys, tmp_path, words)
         "a smaller one may keep it finite\n"
     )
     assert folders(tmp_path) == []
+
+
+def test_an_empty_folder_of_the_user_stays_when_a_run_fails(capsys, tmp_path, words):
+    folder = tmp_path / "mine" / "run"
+    folder.mkdir(parents=True)
+    flags = [*TINY, "--steps", "60", "--learning_rate", "1e30", "--out", folder]
+    assert run([*map(str, ["train", words, *flags])]) == 2
+    assert folders(tmp_path) == ["mine", "mine/run"]
 
 
 def test_a_step_that_cannot_be_compiled_fails_and_leaves_no_folder(

@@ -53,7 +53,7 @@ class Training:
         self._generator = generator
         self._losses = torch.zeros(recipe.steps)
         self._step = (compiled_step if compile else eager_step)(network, momentum=recipe.momentum)
-        self._drawn = examples  # of the steps from self._drawn_from on
+        self._drawn: list[Examples] = []  # of the steps from self._drawn_from on
         self._drawn_from, self._drawn_until = 0, 0
 
     @property
@@ -91,9 +91,7 @@ class Training:
     def _batch(self) -> Examples:
         if self.step == self._drawn_until:
             self._draw()
-        contexts, targets = self._drawn
-        i = self.step - self._drawn_from
-        return Examples(contexts[i], targets[i])
+        return self._drawn[self.step - self._drawn_from]
 
     def _draw(self) -> None:
         """Draws the batches of many steps at once; the numbers are those of a draw for each."""
@@ -104,10 +102,11 @@ class Training:
         try:
             ids = torch.randint(0, count, (steps * size,), generator=self._generator)
             contexts, targets = (part[ids] for part in self._examples)
-            self._drawn = Examples(
+            batches = (
                 rearrange(contexts, "(n b) t -> n b t", b=size),
                 rearrange(targets, "(n b) -> n b", b=size),
             )
+            self._drawn = [Examples(*batch) for batch in zip(*batches, strict=True)]
         except BaseException:  # a Ctrl-C in here must not skip what was drawn
             self._generator.set_state(state)
             raise

@@ -84,7 +84,9 @@ class BatchNorm1d(Module, _NormBase):
         self.unbiased = unbiased
 
     def forward(self, x: Float[Tensor, "*B num_features"]) -> Float[Tensor, "*B num_features"]:
-        by_batch = self.training or self.running_mean is None
+        # Each of these is a look-up in Python, so each is made once.
+        weight, running_mean, running_var = self.weight, self.running_mean, self.running_var
+        by_batch = self.training or running_mean is None
         # flatten and view, not rearrange, which would take a tenth of the layer's time.
         flat = x.flatten(0, -2) if x.ndim > 1 else x[None]
         count = flat.shape[0]
@@ -93,16 +95,18 @@ class BatchNorm1d(Module, _NormBase):
         if by_batch and count < 2:
             needs = "at least 2 values per channel" + (" to train on" if self.training else "")
             raise self._unfit(x, needs, f"it has {count}")
-        weight, eps = self.weight, self.eps
+        eps = self.eps
         if by_batch and self.unbiased:
             # w (x - m) / sqrt(v n / (n - 1) + eps), by the kernel that divides by v.
             shrink = (count - 1) / count
             eps = eps * shrink
             weight = self._ones(x) * shrink**0.5 if weight is None else weight * shrink**0.5
+        if self.training and not self.track_running_stats:
+            running_mean = running_var = None
         y = F.batch_norm(
             flat,
-            self.running_mean if not self.training or self.track_running_stats else None,
-            self.running_var if not self.training or self.track_running_stats else None,
+            running_mean,
+            running_var,
             weight,
             self.bias,
             by_batch,
@@ -134,10 +138,11 @@ class BatchNorm1d(Module, _NormBase):
         """The share of this batch in the running statistics, counting the batch."""
         if not (self.training and self.track_running_stats):
             return 0.0
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
+        batches = self.num_batches_tracked
+        assert batches is not None
+        batches.add_(1)
         if self.momentum is None:
-            return 1.0 / float(self.num_batches_tracked)
+            return 1.0 / float(batches)
         return self.momentum
 
     def extra_repr(self) -> str:
