@@ -601,3 +601,14 @@ def test_state_of_a_subclass_may_change_where_its_annotation_lets_it():
     for _ in range(3):
         m(zeros(3))
     assert m.w.shape == (6,)
+
+
+def test_a_tuple_of_a_wrong_length_is_told_beside_another_mistake():
+    @typed
+    def f(x: tuple[Float[Tensor, "A"], Float[Tensor, "B"]], y: Float[Tensor, "3"]): ...
+
+    assert (
+        text(lambda: f((zeros(3),), zeros(4)))
+        .splitlines()[0]
+        .endswith('x is not tuple[Float "A", Float "B"]; y has the wrong shape')
+    )
