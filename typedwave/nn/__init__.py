@@ -1,7 +1,8 @@
 """Typed layers under torch.nn's names, a file per concept.
 
-The axes: B batch, T time (positions), C channels, H heads, V vocabulary, K kernel width. A star
-is any number of axes (``*B``); a longer name is an attribute of the layer (``in_features``).
+The axes: B batch, T time (positions), C channels, H heads, V vocabulary, K kernel width, N examples
+or steps, S all axes of a tensor of any shape. A star is any number of axes (``*B``); a longer name
+is an attribute of the layer (``in_features``).
 """
 
 from typedwave.nn.activation import Tanh
