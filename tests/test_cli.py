@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
+from typedwave.__main__ import main
 from typedwave.cli import run
 from typedwave.lab.checkpoint import load_checkpoint, save_checkpoint
 from typedwave.lab.corpus import read_words, split
@@ -634,6 +635,18 @@ def test_an_interrupt_while_the_words_are_read_is_one_too(capsys, monkeypatch):
     monkeypatch.setattr("typedwave.cli.read_words", interrupted)
     assert run(["train"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_one_too(capsys, monkeypatch):
+    class Interrupts:
+        def find_spec(self, name, path=None, target=None):
+            if name == "typedwave.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "typedwave.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    assert main() == 130
+    assert capsys.readouterr() == ("", "")
 
 
 SAYS_WHEN_AT_STEP_5 = """
