@@ -85,3 +85,16 @@ def test_a_path_without_a_folder_is_in_the_current_one(tmp_path, monkeypatch):
     with replacing(Path("a")) as beside:
         beside.write_text("new")
     assert (tmp_path / "a").read_text() == "new"
+
+
+def test_an_error_that_names_no_file_is_given_the_name(tmp_path):
+    path = tmp_path / "curve.csv"
+
+    def fill_the_disk():
+        with replacing(path):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill_the_disk()
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
