@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.chmod(0o666 & ~_umask())
         beside.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk names no file
+        if error.errno is not None and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
     finally:
         beside.unlink(missing_ok=True)
