@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from typedwave.lab.checkpoint import Checkpoint, load_checkpoint
 from typedwave.lab.corpus import Splits, examples, read_words, split
 from typedwave.lab.evaluation import evaluate
 from typedwave.lab.experiment import Experiment, claim
+from typedwave.lab.files import replacing
 from typedwave.lab.names import names_path
 from typedwave.lab.recipe import PRESETS, Recipe
 from typedwave.lab.report import draw_curve
@@ -33,6 +35,8 @@ __all__ = ["run"]
 
 _SAMPLES: Final = 20
 _INTERRUPTED: Final = 130  # as a shell counts a process that SIGINT ended
+# Errors are ours to word, and a flag that is cut short would pass _preset() by.
+_STRICT: Final = functools.partial(ArgumentParser, exit_on_error=False, allow_abbrev=False)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -51,11 +55,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{where}{error.strerror or error}")
     except (ArgumentError, ArithmeticError, ContractError, ValueError) as error:
         return _fail(str(error))
-    except (
-        MemoryError,
-        RuntimeError,
-        TypeError,
-    ) as error:  # from torch: a size no machine has, say
+    except (MemoryError, RuntimeError, TypeError) as error:
+        # From torch: a size that no machine has, say.
         return _fail((str(error).splitlines() or [type(error).__name__])[0])
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -96,7 +97,8 @@ def _train_into(
         context=config.context,
         generator=generator,
     )
-    (folder / "samples.txt").write_text("\n".join(new) + "\n", encoding="utf-8")
+    with replacing(folder / "samples.txt") as beside:
+        beside.write_text("\n".join(new) + "\n", encoding="utf-8")
     if options.json:
         print(json.dumps({"run": str(folder), "interrupted": interrupted, **record, "new": new}))
     else:
@@ -166,18 +168,14 @@ def _inspect(options: Namespace) -> int:
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
     network, recipe = PRESETS[_preset(arguments)]
-    parser = ArgumentParser(
+    parser = _STRICT(
         prog="typedwave",
         description="Character models of typed layers: train, evaluate, sample, inspect.",
         version=version("typedwave"),
-        exit_on_error=False,
-        allow_abbrev=False,
     )
     commands = parser.add_subcommands(dest="command", required=True)
 
-    train = ArgumentParser(
-        description="Train a network on words.", exit_on_error=False, allow_abbrev=False
-    )
+    train = _STRICT(description="Train a network on words.")
     train.add_argument("data", nargs="?", default=str(names_path()), help="one word a line, UTF-8")
     train.add_argument("--out", type=str | None, help="folder for the run, new or empty")
     train.add_argument("--compile", action="store_true", help="compile the step; needs g++")
@@ -186,14 +184,10 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     train.add_class_arguments(Recipe, as_group=True)
     train.set_defaults(dataclasses.asdict(recipe))
 
-    evaluation = ArgumentParser(
-        description="The losses of a trained network.", exit_on_error=False, allow_abbrev=False
-    )
+    evaluation = _STRICT(description="The losses of a trained network.")
     _add_run(evaluation)
 
-    sampling = ArgumentParser(
-        description="Words drawn from a network.", exit_on_error=False, allow_abbrev=False
-    )
+    sampling = _STRICT(description="Words drawn from a network.")
     _add_run(sampling)
     sampling.add_argument("--count", type=int, default=_SAMPLES, help="how many")
     sampling.add_argument("--seed", type=int, default=0, help="of the draws")
@@ -201,11 +195,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         "--new", action="store_true", help="none that is in the corpus, none twice"
     )
 
-    inspection = ArgumentParser(
-        description="Layers, shapes along the way and parameters.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+    inspection = _STRICT(description="Layers, shapes along the way and parameters.")
     inspection.add_argument("run", nargs="?", type=str | None, help="folder or checkpoint of a run")
     inspection.add_argument("--vocab_size", type=int, default=27, help="ids, where there is no run")
     inspection.add_argument("--batch_size", type=int, default=32, help="of the example")

@@ -123,11 +123,8 @@ class FunctionContract:
         after = state.facts(owner)
         if after == before:
             return
-        held, claims, moved = (
-            state.past_claims(before, owner),
-            state.claims(owner),
-            state.moved(before, after),
-        )
+        held, claims = state.past_claims(before, owner), state.claims(owner)
+        moved = state.moved(before, after)
         refused = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused([*held, *claims]))
         if refused is None and not moved:
             return
