@@ -570,9 +570,19 @@ def test_a_batch_of_one_is_refused_by_the_layer_that_cannot_take_it(capsys, tmp_
     flags = [*TINY, "--batch_size", "1", "--out", tmp_path / "run"]
     assert run([*map(str, ["train", words, *flags])]) == 2
     assert capsys.readouterr().err == (
-        'typedwave: layers.7 (BatchNorm1d): x has the wrong shape expected Float "*B num_features" '
-        "at least 2 values per channel to train on got f32[1, 5] it has 1 "
-        "perhaps a larger batch, or eval() to use the running statistics\n"
+        "typedwave: layers.7 (BatchNorm1d): x has the wrong shape\n"
+        '  expected  Float "*B num_features"   at least 2 values per channel to train on\n'
+        "  got       f32[1, 5]                 it has 1\n"
+        "  shapes until here\n"
+        "    layers.0  Embedding           i64[1, 4]     -> f32[1, 4, 3]\n"
+        "    layers.1  FlattenConsecutive  f32[1, 4, 3]  -> f32[1, 2, 6]\n"
+        "    layers.2  Linear              f32[1, 2, 6]  -> f32[1, 2, 5]\n"
+        "    layers.3  BatchNorm1d         f32[1, 2, 5]  -> f32[1, 2, 5]\n"
+        "    layers.4  Tanh                f32[1, 2, 5]  -> f32[1, 2, 5]\n"
+        "    layers.5  FlattenConsecutive  f32[1, 2, 5]  -> f32[1, 10]\n"
+        "    layers.6  Linear              f32[1, 10]    -> f32[1, 5]\n"
+        "    layers.7  BatchNorm1d         f32[1, 5]     -> refused\n"
+        "  perhaps   a larger batch, or eval() to use the running statistics\n"
     )
     assert folders(tmp_path) == []
 

@@ -1,7 +1,7 @@
 """typedwave: shape-checked, typed tensor layers for PyTorch, and the means to check anyone's."""
 
 from typedwave import nn
-from typedwave.contract import Module, typed
+from typedwave.contract import Module, no_checks, set_checks, typed
 from typedwave.errors import (
     AnnotationError,
     ContractError,
@@ -18,5 +18,7 @@ __all__ = [
     "ShapeError",
     "StateError",
     "nn",
+    "no_checks",
+    "set_checks",
     "typed",
 ]

@@ -53,7 +53,10 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
-    except (ArgumentError, ArithmeticError, ContractError, ValueError) as error:
+    except ContractError as error:  # a table, whose lines are part of what it says
+        print(f"typedwave: {error}", file=sys.stderr)
+        return 2
+    except (ArgumentError, ArithmeticError, ValueError) as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError, TypeError) as error:
         # From torch: a size that no machine has, say.

@@ -7,6 +7,7 @@ the values of a tensor, and it carries its facts as attributes for programs.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = [
     "AnnotationError",
@@ -16,7 +17,12 @@ __all__ = [
     "Origin",
     "ShapeError",
     "StateError",
+    "Step",
 ]
+
+
+SHOWN: Final = 12
+"""Steps of a flow that are printed; the earlier ones are counted."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,23 @@ class Origin:
     source: str
 
 
+@dataclass(frozen=True)
+class Step:
+    """One call on the way to an error.
+
+    Attributes:
+        path: Of the module in the outermost one; ``""`` for a function.
+        type: The name of its class, or of the function.
+        inputs: The annotated arguments: ``"f32[32, 8, 21]"``.
+        outcome: The result, or what became of the call: ``"refused"``.
+    """
+
+    path: str
+    type: str
+    inputs: str
+    outcome: str
+
+
 class ContractError(TypeError):
     """Something does not keep its annotated contract.
 
@@ -57,6 +80,7 @@ class ContractError(TypeError):
         where: Path and type of the module, or the function: ``"layers.2 (Linear)"``.
         mismatches: Everything that is wrong with this call.
         origins: Where the names involved got their sizes.
+        flow: The checked calls within the outermost one until here, this one last.
         suggestion: A fix as code, or None.
     """
 
@@ -66,17 +90,19 @@ class ContractError(TypeError):
         mismatches: Sequence[Mismatch],
         *,
         origins: Sequence[Origin] = (),
+        flow: Sequence[Step] = (),
         suggestion: str | None = None,
     ) -> None:
         self.where = where
         self.mismatches = tuple(mismatches)
         self.origins = tuple(origins)
+        self.flow = tuple(flow)
         self.suggestion = suggestion
         super().__init__("\n".join(self._lines()))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by facts, so that an error survives the way back from a worker process."""
-        facts = {"origins": self.origins, "suggestion": self.suggestion}
+        facts = {"origins": self.origins, "flow": self.flow, "suggestion": self.suggestion}
         return _rebuild, (type(self), self.where, self.mismatches, facts)
 
     def _lines(self) -> Iterator[str]:
@@ -89,6 +115,9 @@ class ContractError(TypeError):
             yield from _table(mismatch.facts, indent="    " if several else "  ")
         for origin in self.origins:
             yield f"  {origin.name} = {origin.size} comes from {origin.source}"
+        if self.flow:
+            yield "  shapes until here"
+            yield from _flow(self.flow)
         if self.suggestion is not None:
             yield f"  perhaps   {self.suggestion}"
 
@@ -113,6 +142,18 @@ def _table(rows: Sequence[tuple[str, str, str]], *, indent: str) -> Iterator[str
     width = max((len(text) for _, text, remark in rows if remark), default=0)
     for label, text, remark in rows:
         yield f"{indent}{label:<8}  {text:<{width}}   {remark}".rstrip()
+
+
+def _flow(steps: Sequence[Step]) -> Iterator[str]:
+    left_out = len(steps) - SHOWN
+    if left_out > 0:
+        yield f"    ({left_out} calls before)"
+        steps = steps[-SHOWN:]
+    rows = [(step.path, step.type, step.inputs) for step in steps]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, step in zip(rows, steps, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
+        yield f"    {'  '.join(cells)}  -> {step.outcome}"
 
 
 def _rebuild(

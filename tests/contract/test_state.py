@@ -507,10 +507,16 @@ def test_state_dicts_dtypes_and_copies_are_as_for_a_plain_module() -> None:
 def test_loading_by_assignment_is_noticed() -> None:
     layer = Affine(3, 2)
     layer(zeros(7, 3))
+    before = layer.mask
     state = layer.state_dict() | {"mask": zeros(3).long()}
+    with pytest.raises(StateError, match="^Affine: mask has the wrong dtype"):
+        layer.load_state_dict(state, assign=True)
+    assert layer.mask is before
+    state = layer.state_dict() | {"mask": zeros(3).double()}
     layer.load_state_dict(state, assign=True)
-    with pytest.raises(StateError, match="mask has the wrong dtype"):
-        layer(zeros(7, 3))
+    assert layer.mask.dtype == torch.float64
+    with pytest.raises(RuntimeError, match="size mismatch for mask"):
+        layer.load_state_dict(layer.state_dict() | {"mask": zeros(4)}, assign=True)
 
 
 def test_a_deep_copy_has_a_state_of_its_own() -> None:

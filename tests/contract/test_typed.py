@@ -761,40 +761,6 @@ def test_the_scope_of_a_call_that_failed_is_closed() -> None:
         assert not isinstance(zeros(3), Float[Tensor, "B"])
 
 
-def test_a_generator_is_checked_when_called_and_not_what_it_yields(judged: list[int]) -> None:
-    @typed
-    def f(x: Float[Tensor, "B"]) -> Iterator[Float[Tensor, "B"]]:
-        yield x.long()
-
-    f(zeros(3))
-    assert judgements(judged, lambda: f(zeros(3))) == 0
-
-    for _ in range(2):
-        assert [y.dtype for y in f(zeros(3))] == [torch.int64]
-        with pytest.raises(ShapeError):
-            f(zeros(3, 3))
-
-
-def test_async_functions_are_checked_when_called_and_not_when_awaited() -> None:
-    @typed
-    async def f(x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-        return x.long()
-
-    @typed
-    async def g(x: Float[Tensor, "B"]) -> AsyncIterator[Float[Tensor, "B"]]:
-        yield x
-
-    async def shapes() -> list[torch.Size]:
-        return [y.shape async for y in g(zeros(3))]
-
-    for _ in range(2):
-        assert asyncio.run(f(zeros(3))).dtype == torch.int64
-        assert asyncio.run(shapes()) == [(3,)]
-        for function in (f, g):
-            with pytest.raises(ShapeError):
-                function(zeros(3, 3))
-
-
 def test_postponed_annotations_are_resolved() -> None:
     assert postponed.outer(zeros(2), zeros(3)).shape == (2, 3)
     with pytest.raises(ShapeError):

@@ -165,7 +165,6 @@ def test_an_error_of_writing_names_the_file_and_not_the_temporary_one(tmp_path):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--batch_size", "1"],
         ["--threads", "0"],
         ["--threads", "-1"],
         ["--n_hidden", "100000000000000000000"],

@@ -329,6 +329,19 @@ def test_one_window_is_not_enough_to_train_on(small):
         "layers.11 (BatchNorm1d): x has the wrong shape\n"
         '  expected  Float "*B num_features"   at least 2 values per channel to train on\n'
         "  got       f32[1, 5]                 it has 1\n"
+        "  shapes until here\n"
+        "    layers.0   Embedding           i64[1, 8]      -> f32[1, 8, 3]\n"
+        "    layers.1   FlattenConsecutive  f32[1, 8, 3]   -> f32[1, 4, 6]\n"
+        "    layers.2   Linear              f32[1, 4, 6]   -> f32[1, 4, 5]\n"
+        "    layers.3   BatchNorm1d         f32[1, 4, 5]   -> f32[1, 4, 5]\n"
+        "    layers.4   Tanh                f32[1, 4, 5]   -> f32[1, 4, 5]\n"
+        "    layers.5   FlattenConsecutive  f32[1, 4, 5]   -> f32[1, 2, 10]\n"
+        "    layers.6   Linear              f32[1, 2, 10]  -> f32[1, 2, 5]\n"
+        "    layers.7   BatchNorm1d         f32[1, 2, 5]   -> f32[1, 2, 5]\n"
+        "    layers.8   Tanh                f32[1, 2, 5]   -> f32[1, 2, 5]\n"
+        "    layers.9   FlattenConsecutive  f32[1, 2, 5]   -> f32[1, 10]\n"
+        "    layers.10  Linear              f32[1, 10]     -> f32[1, 5]\n"
+        "    layers.11  BatchNorm1d         f32[1, 5]      -> refused\n"
         "  perhaps   a larger batch, or eval() to use the running statistics"
     )
     assert small.eval()(torch.zeros(1, 8, dtype=torch.int64)).shape == (1, 7)

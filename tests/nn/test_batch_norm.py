@@ -467,6 +467,9 @@ def test_the_error_has_the_path_inside_a_model(container):
 1.0 (BatchNorm1d): x has the wrong shape
   expected  Float "*B num_features"   at least 2 values per channel to train on
   got       f32[1, 7]                 it has 1
+  shapes until here
+    0    Linear       f32[1, 3]  -> f32[1, 7]
+    1.0  BatchNorm1d  f32[1, 7]  -> refused
   perhaps   a larger batch, or eval() to use the running statistics"""
     )
     assert refusal(model, torch.zeros(2, 3)) == (
@@ -475,6 +478,10 @@ def test_the_error_has_the_path_inside_a_model(container):
   expected  Float "*B num_features"   num_features = 5
   got       f32[2, 7]                 axis -1 is 7
   num_features = 5 comes from 1.1.weight f32[5]
+  shapes until here
+    0    Linear       f32[2, 3]  -> f32[2, 7]
+    1.0  BatchNorm1d  f32[2, 7]  -> f32[2, 7]
+    1.1  BatchNorm1d  f32[2, 7]  -> refused
   perhaps   BatchNorm1d(num_features=7)"""
     )
 

@@ -144,6 +144,10 @@ hidden.1 (Linear): x has the wrong shape
   expected  Float "*B in_features"   in_features = 9
   got       f32[32, 8, 10]           axis -1 is 10
   in_features = 9 comes from hidden.1.weight f32[3, 9]
+  shapes until here
+    embed     Embedding  i64[32, 8]      -> f32[32, 8, 10]
+    hidden.0  Tanh       f32[32, 8, 10]  -> f32[32, 8, 10]
+    hidden.1  Linear     f32[32, 8, 10]  -> refused
   perhaps   Linear(in_features=10)"""
     )
 
@@ -161,12 +165,24 @@ def test_the_path_in_an_error_starts_at_the_model_that_was_called():
 @pytest.mark.parametrize("inner", [torch.nn.Sequential, Sequential])
 def test_models_of_ours_and_of_torch_can_be_in_one_another(outer, inner):
     model = outer(inner(Tanh(), Linear(4, 3)), Linear(2, 2))
-    assert refusal(model, torch.zeros(7, 4)) == (
+    told = refusal(model, torch.zeros(7, 4))
+    assert told.startswith(
         """\
 1 (Linear): x has the wrong shape
   expected  Float "*B in_features"   in_features = 2
   got       f32[7, 3]                axis -1 is 3
   in_features = 2 comes from 1.weight f32[2, 2]
+  shapes until here
+"""
+    )
+    assert told.endswith(
+        """
+    1    Linear  f32[7, 3]  -> refused
+  perhaps   Linear(in_features=3)"""
+        if inner is torch.nn.Sequential
+        else """
+    0  Sequential  f32[7, 4]  -> f32[7, 3]
+    1  Linear      f32[7, 3]  -> refused
   perhaps   Linear(in_features=3)"""
     )
 
@@ -185,5 +201,8 @@ def test_a_result_that_is_no_tensor_is_refused():
         """\
 1 (Sequential): the result is not a tensor
   expected  Shaped "..."
-  got       tuple of 2"""
+  got       tuple of 2
+  shapes until here
+    0  Tanh        f32[2]  -> f32[2]
+    1  Sequential  f32[2]  -> tuple of 2, refused"""
     )

@@ -192,6 +192,9 @@ def test_the_error_has_the_path_inside_a_model(container):
 1 (Embedding): x has the wrong dtype
   expected  Int32 "*B" or Int64 "*B"
   got       f32[3]   its dtype is float32
+  shapes until here
+    0  Tanh       f32[3]  -> f32[3]
+    1  Embedding  f32[3]  -> refused
   perhaps   x.long()"""
     )
 

@@ -231,6 +231,10 @@ def test_the_error_has_the_path_inside_a_model(container):
 1.1 (FlattenConsecutive): x has the wrong shape
   expected  Float "B T C"   T is a multiple of n = 2
   got       f32[3, 3, 10]   axis 1 is 3
+  shapes until here
+    0    Tanh                f32[3, 6, 5]   -> f32[3, 6, 5]
+    1.0  FlattenConsecutive  f32[3, 6, 5]   -> f32[3, 3, 10]
+    1.1  FlattenConsecutive  f32[3, 3, 10]  -> refused
   perhaps   torch.nn.functional.pad(x, (0, 0, 1, 0))"""
     )
 

@@ -185,5 +185,9 @@ def test_the_error_has_the_path_inside_a_model(container):
   expected  Float "*B in_features"   in_features = 20
   got       f32[32, 21]              axis -1 is 21
   in_features = 20 comes from 1.1.weight f32[27, 20]
+  shapes until here
+    0    Tanh    f32[32, 21]  -> f32[32, 21]
+    1.0  Tanh    f32[32, 21]  -> f32[32, 21]
+    1.1  Linear  f32[32, 21]  -> refused
   perhaps   Linear(in_features=21)"""
     )

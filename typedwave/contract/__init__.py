@@ -3,7 +3,17 @@
 from typedwave.contract.decorator import typed
 from typedwave.contract.hints import describe
 from typedwave.contract.location import where
-from typedwave.contract.module import Module
+from typedwave.contract.module import Module, typed_class
 from typedwave.contract.rules import unfit
+from typedwave.contract.switch import no_checks, set_checks
 
-__all__ = ["Module", "describe", "typed", "unfit", "where"]
+__all__ = [
+    "Module",
+    "describe",
+    "no_checks",
+    "set_checks",
+    "typed",
+    "typed_class",
+    "unfit",
+    "where",
+]

@@ -12,7 +12,7 @@ from typing import Any
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 
-from typedwave.contract.hints import array_hints
+from typedwave.contract.hints import array_hints, has_arrays
 from typedwave.errors import AnnotationError
 
 __all__ = ["function_hints", "state_hints"]
@@ -75,7 +75,7 @@ def _resolved(
 
 
 def _can_be_judged(hint: Any) -> bool:
-    if any(array_hints(hint)):
+    if has_arrays(hint):
         return True
     try:
         is_bearable(None, hint)

@@ -6,15 +6,33 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
-from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.compiler import is_dynamo_compiling
 
 from typedwave.contract.function import FunctionContract
-from typedwave.contract.tracing import after_body, before_body, check
-from typedwave.contract.written import is_fixed, write_checked
+from typedwave.contract.later import write_later
+from typedwave.contract.switch import checks_are_on, is_off
+from typedwave.contract.tracing import after_body, before_body
+from typedwave.contract.trail import forget, note
+from typedwave.contract.written import NAMES, PREFIX, write_checked
 
 __all__ = ["typed"]
 
 F = TypeVar("F", bound=Callable[..., Any] | property)
+
+NAMES.update(
+    {
+        f"{PREFIX}{name}": value
+        for name, value in {
+            "Tensor": Tensor,
+            "after": after_body,
+            "before": before_body,
+            "forget": forget,
+            "is_dynamo_compiling": is_dynamo_compiling,
+            "is_off": is_off,
+            "note": note,
+        }.items()
+    }
+)
 
 
 def typed(function: F) -> F:
@@ -53,6 +71,8 @@ def typed(function: F) -> F:
           got       f32[7, 4]     axis 1 is 4
           C = 3 comes from q f32[5, 3]
     """
+    if not checks_are_on():
+        return function
     if isinstance(function, classmethod | staticmethod):
         return cast(F, type(function)(typed(function.__func__)))
     if isinstance(function, property):
@@ -70,51 +90,22 @@ def typed(function: F) -> F:
 
 
 def _checked(contract: FunctionContract) -> Callable[..., Any]:
-    traced = _traced(contract)
-    if is_fixed(contract.signature):
-        checked = write_checked(
-            contract.signature,
-            judged=contract.judged,
-            is_method=contract.is_method,
-            has_result=contract.has_result,
-            asks="{" in str(contract.function.__annotations__),
-            names={
-                "AttributeError": AttributeError,
-                "Tensor": Tensor,
-                "TypeError": TypeError,
-                "contract": contract,
-                "function": contract.function,
-                "getattr": getattr,
-                "is_compiling": is_compiling,
-                "isinstance": isinstance,
-                "remembered": contract.remembered,
-                "traced": traced,
-            },
-        )
-    else:
-
-        def checked(*args: Any, **kwargs: Any) -> Any:
-            return traced(*args, **kwargs) if is_compiling() else contract.call(*args, **kwargs)
-
+    checked = write_later(contract) if contract.gives_later else _written(contract)
     checked.__contract__ = contract  # type: ignore[attr-defined]  # marks what is checked already
     return checked
 
 
-def _traced(contract: FunctionContract) -> Callable[..., Any]:
-    """The function as a compiler is to see it: what checks it leaves no trace in the graph."""
-    function, before, after = contract.function, before_body(contract), after_body(contract)
-
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        if not is_dynamo_compiling():  # a non-strict export runs this on fake tensors
-            check(contract, args, kwargs)
-            result = function(*args, **kwargs)
-            check(contract, args, kwargs, result)
-            return result
-        from torch._dynamo.comptime import comptime  # imported late, as it takes a second
-
-        comptime(before)
-        result = function(*args, **kwargs)
-        comptime(after)
-        return result
-
-    return traced
+def _written(contract: FunctionContract) -> Callable[..., Any]:
+    return write_checked(
+        contract.signature,
+        number=contract.number,
+        judged=contract.judged,
+        is_method=contract.is_method,
+        has_result=contract.has_result,
+        asks="{" in str(contract.function.__annotations__),
+        names={
+            "contract": contract,
+            "function": contract.function,
+            "remembered": contract.remembered,
+        },
+    )

@@ -10,20 +10,23 @@ from beartype.door import is_bearable
 from jaxtyping import Shaped
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.utils.parametrize import is_parametrized
 
 from typedwave.contract.axes import Axis, Bindings, read_axes
 from typedwave.contract.hints import (
-    RESULT,
+    GIVEN,
     Claim,
     alternatives,
-    array_hints,
     describe,
     elements,
+    fields,
+    has_arrays,
     is_array,
     sizes,
     spell,
 )
 from typedwave.contract.location import path_of, where
+from typedwave.contract.trail import steps
 from typedwave.errors import ContractError, Mismatch, Origin, ShapeError, StateError
 
 __all__ = ["argument_error", "drift_error", "refusal", "state_error"]
@@ -56,9 +59,20 @@ class _Findings:
                 mismatch = self._hold(part, f"{part.subject} {describe(part.value)}")
                 if mismatch is not None:
                     self.mismatches.append(mismatch)
+                inside = _Findings({}, self.labels)  # the names of a record are its own
+                inside.examine(fields(part))
+                self.mismatches += inside.mismatches
+                self.origins |= inside.origins
+                self.suggestions += inside.suggestions
 
     def error(
-        self, kind: type[E], owner: Module | str, suggestions: Sequence[str] = ()
+        self,
+        kind: type[E],
+        owner: Module | str,
+        *,
+        inputs: str,
+        outcome: str = "refused",
+        suggestions: Sequence[str] = (),
     ) -> E | None:
         """The error that says all of it, or None if there is nothing to say."""
         if not self.mismatches:
@@ -67,6 +81,7 @@ class _Findings:
             where(owner) if isinstance(owner, Module) else owner,
             self.mismatches,
             origins=list(self.origins.values()),
+            flow=steps(owner, inputs, outcome),
             suggestion=next(iter(suggestions), None),
         )
 
@@ -101,7 +116,7 @@ class _Findings:
         expected, got = self.labels
         value = claim.value
         may_cast = isinstance(value, Tensor) and not value.is_complex()
-        if may_cast and not claim.subject.startswith(RESULT):
+        if may_cast and not claim.subject.startswith(GIVEN):
             self.suggestions += _casts(claim)
         remark = f"its dtype is {str(value.dtype).removeprefix('torch.')}"
         rows = ((expected, spell(claim.hint), ""), (got, describe(value), remark))
@@ -126,7 +141,7 @@ class _Findings:
                 remarks.append(f"*{axis.name} is {_text(rest)}")
             else:
                 remarks.append(f"axis {position} is {shape[position]}")
-                if axis.name is not None and not claim.subject.startswith(RESULT):
+                if axis.name is not None and not claim.subject.startswith(GIVEN):
                     self.sizes[axis.name] = shape[position]
             # Of a wrong number of axes, all are named whose size is known.
             for named in axes if axis is None else [axis]:
@@ -174,14 +189,28 @@ def argument_error(
     suggestions = findings.suggestions
     if isinstance(owner, Module):
         suggestions = suggestions + _rebuilt(owner, findings)
-    return findings.error(ShapeError, owner, suggestions)
+    return findings.error(
+        ShapeError,
+        owner,
+        inputs=_inputs(claims),
+        outcome=_outcome(claims),
+        suggestions=suggestions,
+    )
 
 
-def state_error(owner: Module, claims: Sequence[Claim]) -> StateError | None:
-    """The error for state that does not keep its annotations when it is used."""
+def state_error(
+    owner: Module, claims: Sequence[Claim], call: Sequence[Claim] = ()
+) -> StateError | None:
+    """The error for state that does not keep its annotations when it is used.
+
+    Args:
+        owner: The module whose state it is.
+        claims: What the annotations say of the state.
+        call: What they say of the call that uses it, if there is one.
+    """
     findings = _Findings({"self": owner}, ("declared", "got"))
     findings.examine(claims)
-    return findings.error(StateError, owner)
+    return findings.error(StateError, owner, inputs=_inputs(call))
 
 
 def drift_error(
@@ -189,6 +218,7 @@ def drift_error(
     before: Sequence[Claim],
     after: Sequence[Claim],
     moved: Mapping[str, tuple[str, str]],
+    call: Sequence[Claim] = (),
 ) -> StateError | None:
     """The error for state that a forward has turned into something else.
 
@@ -197,6 +227,7 @@ def drift_error(
         before: What held of the state before the call.
         after: What has to hold of the state now.
         moved: The attributes that are on another device: from which and to which.
+        call: What the annotations say of the call.
     """
     findings = _Findings({"self": owner}, ("declared", "became"))
     findings.assume(before, _prefix(owner))
@@ -209,14 +240,14 @@ def drift_error(
     for name, (source, target) in moved.items():
         rows = (("was", was[name], f"on {source}"), ("became", was[name], f"on {target}"))
         findings.mismatches.append(Mismatch(name, "is on another device after forward", rows))
-    return findings.error(StateError, owner)
+    return findings.error(StateError, owner, inputs=_inputs(call), outcome="its state changed")
 
 
-def refusal(owner: Module | str, refused: Claim) -> ShapeError:
+def refusal(owner: Module | str, refused: Claim, call: Sequence[Claim] = ()) -> ShapeError:
     """The error for what the judge refused for a reason that is not seen here."""
     findings = _Findings({}, ("expected", "got"))
     findings.mismatches.append(findings.not_an_instance(refused))
-    error = findings.error(ShapeError, owner)
+    error = findings.error(ShapeError, owner, inputs=_inputs(call), outcome=_outcome(call))
     assert error is not None
     return error
 
@@ -234,22 +265,38 @@ def _hold_array(
 
 def _bearable_apart(claim: Claim, members: Sequence[Any]) -> bool:
     """Whether a value that is no array is an instance, the shapes inside a container aside."""
-    if not any(array_hints(claim.hint)):
+    if not has_arrays(claim.hint):
         return is_bearable(claim.value, claim.hint)
     for member in members:
         if is_array(member):
             continue
-        if not any(array_hints(member)):
+        if not has_arrays(member):
             if is_bearable(claim.value, member):
                 return True
             continue
-        origin, inner = get_origin(member), get_args(member)
+        origin, inner = get_origin(member) or member, get_args(member)
         if isinstance(origin, type) and not isinstance(claim.value, origin):
             continue
-        if origin is tuple and inner[-1] is not Ellipsis and len(inner) != len(claim.value):
+        if (
+            origin is tuple
+            and inner
+            and inner[-1] is not Ellipsis
+            and len(inner) != len(claim.value)
+        ):
             continue
         return True
     return False
+
+
+def _inputs(claims: Iterable[Claim]) -> str:
+    """The tensors that went into a call."""
+    tensors = [c.value for c in claims if isinstance(c.value, Tensor) and c.subject not in GIVEN]
+    return ", ".join(map(describe, tensors))
+
+
+def _outcome(claims: Iterable[Claim]) -> str:
+    results = [describe(claim.value) for claim in claims if claim.subject in GIVEN]
+    return ", ".join([*results, "refused"])
 
 
 def _casts(claim: Claim) -> list[str]:
@@ -264,9 +311,10 @@ def _casts(claim: Claim) -> list[str]:
 
 def _rebuilt(owner: Module, findings: _Findings) -> list[str]:
     """``Linear(in_features=21)`` where state gave the size and the constructor has the name."""
-    parameters = inspect.signature(type(owner)).parameters
+    cls = type(owner).__mro__[1] if is_parametrized(owner) else type(owner)
+    parameters = inspect.signature(cls).parameters
     return [
-        f"{type(owner).__name__}({name}={size})"
+        f"{cls.__name__}({name}={size})"
         for name, size in findings.sizes.items()
         if name in parameters and name in findings.assumed
     ]

@@ -13,9 +13,17 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from typedwave.contract.axes import braces
-from typedwave.contract.hints import alternatives, array_hints, is_array
+from typedwave.contract.hints import alternatives, array_hints, has_arrays, is_array, record_fields
 
-__all__ = ["Reader", "asked_of_self", "binds_inside", "fact_reader", "names_asked"]
+__all__ = [
+    "Reader",
+    "asked_of_self",
+    "binds_inside",
+    "fact_reader",
+    "is_told_by_class",
+    "names_asked",
+    "questions_to_self",
+]
 
 # Values that are interchangeable when they are equal and of one class.
 _PLAIN: Final = frozenset(
@@ -41,10 +49,14 @@ def fact_reader(hint: Any, *, by_value: bool) -> Reader:
     """
     if by_value or not all(map(_decided_by_class, alternatives(hint))):
         return _value_facts
-    contains = any(
-        not is_array(member) and any(array_hints(member)) for member in alternatives(hint)
-    )
-    return _deep_facts if contains else _class_facts
+    return _class_facts if is_told_by_class(hint) else _deep_facts
+
+
+def is_told_by_class(hint: Any) -> bool:
+    """Whether class, dtype and shape are all the facts about a value that its hint asks for."""
+    members = alternatives(hint)
+    contains = any(not is_array(member) and has_arrays(member) for member in members)
+    return not contains and all(map(_decided_by_class, members))
 
 
 def _class_facts(value: Any) -> tuple[Any, ...]:
@@ -64,6 +76,9 @@ def _deep_facts(value: Any) -> tuple[Any, ...]:
         return cls, *map(_deep_facts, value)
     if cls is dict:
         return cls, *[(_deep_facts(key), _deep_facts(part)) for key, part in value.items()]
+    fields = record_fields(cls)
+    if fields:
+        return cls, *[_deep_facts(getattr(value, name, None)) for name in fields]
     if isinstance(value, Collection) and not isinstance(value, Tensor | str):
         raise TypeError(f"the elements of a {cls.__qualname__} cannot be told")
     return _class_facts(value)
@@ -80,37 +95,45 @@ def _value_facts(value: Any) -> tuple[Any, ...]:
     raise TypeError(f"a {cls.__qualname__} cannot be remembered")
 
 
-def _decided_by_class(hint: Any) -> bool:
+def _decided_by_class(hint: Any, inside: tuple[Any, ...] = ()) -> bool:
     """Whether values of one class, and arrays of one shape, are all judged alike."""
-    if is_array(hint) or hint is Any:
+    if is_array(hint) or hint is Any or hint in inside:
         return True
-    if any(array_hints(hint)):
-        inner = [member for part in get_args(hint) for member in alternatives(part)]
-        return all(part is Ellipsis or _decided_by_class(part) for part in inner)
+    if has_arrays(hint):
+        parts = (*get_args(hint), *record_fields(hint).values())
+        inner = [member for part in parts for member in alternatives(part)]
+        return all(part is Ellipsis or _decided_by_class(part, (*inside, hint)) for part in inner)
     asks = getattr(type(hint), "__instancecheck__", None)
     plain = asks in (type.__instancecheck__, ABCMeta.__instancecheck__)
     plain = plain or hint is Tensor or hint is torch.nn.Parameter
     return plain and not get_args(hint) and Protocol not in getattr(hint, "__mro__", ())
 
 
-def asked_of_self(hints: Iterable[Any], told: Collection[str]) -> Reader | None:
-    """What ``{...}`` in the shapes of some hints asks of ``self``, as a function that reads it.
+def questions_to_self(hints: Iterable[Any], told: Collection[str]) -> tuple[str, ...] | None:
+    """The expressions in which ``{...}`` in the shapes of some hints asks something of ``self``.
 
     None if one asks for what neither ``self`` nor the values of the arguments ``told`` can
     tell, such as an attribute of an argument.
     """
-    readers: dict[str, Callable[[Any], Any]] = {}
+    asked: dict[str, None] = {}
     for expression in _expressions(hints):
         names = _names_in(expression)
-        text = ast.unparse(expression)
         if names <= {"self"}:
-            readers[text] = _reader(text)
+            asked[ast.unparse(expression)] = None
         elif not names <= set(told) or not all(
             isinstance(node, _ARITHMETIC) for node in ast.walk(expression)
         ):
             return None
-    found = tuple(readers.values())
-    return lambda owner: tuple([read(owner) for read in found])
+    return tuple(asked)
+
+
+def asked_of_self(hints: Iterable[Any], told: Collection[str]) -> Reader | None:
+    """What those questions are answered with, as a function that reads it; None as there."""
+    questions = questions_to_self(hints, told)
+    if questions is None:
+        return None
+    readers = [_reader(question) for question in questions]
+    return lambda owner: tuple([read(owner) for read in readers])
 
 
 def names_asked(hints: Iterable[Any]) -> set[str]:

@@ -2,11 +2,14 @@
 
 import functools
 import inspect
+import itertools
+import weakref
 from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, get_args
 
 import torch
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 from torch.nn import Module
 
@@ -19,17 +22,28 @@ from typedwave.contract.facts import (
     fact_reader,
     names_asked,
 )
-from typedwave.contract.hints import RESULT, Claim
+from typedwave.contract.hints import RESULT, YIELDED, Claim, describe_array, has_arrays
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import Facts, StateContract
+from typedwave.contract.trail import forget, note
 from typedwave.errors import ContractError
 
-__all__ = ["FunctionContract"]
+__all__ = ["CONTRACTS", "FunctionContract"]
 
 REMEMBERED: Final = 4096
 """Verdicts a function remembers; past that it forgets all of them and starts again."""
+CONTRACTS: Final = weakref.WeakValueDictionary[int, "FunctionContract"]()
+"""The contracts by number, for what has to find one from a number in traced code."""
 
 _OF_SELF: Final = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)])
+_PENDING: Final = object()
+_LATER: Final = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
+_STARS: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_numbers = itertools.count()
 
 
 class FunctionContract:
@@ -41,24 +55,30 @@ class FunctionContract:
 
     Attributes:
         function: What is called.
+        name: What an error calls it.
+        number: By which `CONTRACTS` knows this contract.
         signature: Its parameters.
         is_method: Whether the first of them is ``self``.
         judged: The names of the annotated parameters.
-        has_result: Whether the result is annotated and can be judged when the call returns; what
-            a generator yields or a coroutine gives cannot.
+        gives_later: Whether a call returns a generator or coroutine.
+        has_result: Whether the result is annotated and can be judged when the call returns.
         remembered: Facts about good results, by key.
     """
 
     def __init__(self, function: FunctionType) -> None:
         self.function = function
+        self.name = function.__qualname__
+        self.number = next(_numbers)
         self.signature = inspect.signature(function)
         self.is_method = next(iter(self.signature.parameters), None) == "self"
         annotations = function.__annotations__
         self.judged = [name for name in self.signature.parameters if name in annotations]
-        later = inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
-        self.has_result = "return" in annotations and not later
+        self.gives_later = any(kind(function) for kind in _LATER)
+        self.has_result = "return" in annotations and not self.gives_later
         self.remembered: dict[Any, set[Any]] = {}
         self._count = 0
+        self._given: set[Any] = set()
+        CONTRACTS[self.number] = self
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -71,6 +91,17 @@ class FunctionContract:
         if binds_inside(self.function):
             return _not_to_be_remembered
         return asked_of_self(self.hints.values(), self.judged) or _not_to_be_remembered
+
+    @functools.cached_property
+    def is_remembered(self) -> bool:
+        """Whether calls are remembered at all, as far as the annotations and the body tell."""
+        return self.asked is not _not_to_be_remembered
+
+    def is_plain(self, name: str) -> bool:
+        """Whether the facts about an argument (or ``"return"``) are those its hint asks for."""
+        parameter = self.signature.parameters.get(name)
+        star = parameter is not None and parameter.kind in _STARS
+        return not star and name not in names_asked(self.hints.values())
 
     def fact(self, name: str, value: Any) -> tuple[Any, ...]:
         """The facts about an argument; a TypeError if they cannot be told."""
@@ -85,6 +116,17 @@ class FunctionContract:
             return None
         return facts
 
+    def is_known(self, known: Any, good: set[Any]) -> bool:
+        """Whether the facts about a result are among the good ones."""
+        try:
+            return known in good
+        except TypeError:  # sizes that are symbols
+            return False
+
+    def told(self, key: Any, known: Any) -> tuple[str, str]:
+        """What went into a call and came out, in words, from the facts about them."""
+        return ", ".join(filter(None, map(_tell, key[2:]))), _tell(known) or "no tensor"
+
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function, judging what has not been judged before."""
         try:
@@ -93,18 +135,51 @@ class FunctionContract:
             return self.function(*args, **kwargs)  # Python words this error best
         if any(isinstance(value, Proxy) for value in arguments.values()):
             return self.function(*args, **kwargs)  # torch.fx traces: there is no shape to judge
+        if is_compiling():  # a non-strict export runs this on fake tensors
+            self.examine(arguments)
+            result = self.function(*args, **kwargs)
+            self.examine(arguments, result)
+            return result
         owner, state = self.owner(arguments)
         before = () if state is None else state.facts(owner)
         key = self._key(owner, before, arguments)
         good = None if key is None else self.remembered.get(key)
         if good is None:
             return self._judged_call(key, before, arguments, args, kwargs)
-        result = self.function(*args, **kwargs)
+        result = self.run(owner, args, kwargs)
         if state is not None:
-            self.judge_state(owner, before)
-        if self.has_result and self.result_fact(result) not in good:
+            self.judge_state(owner, before, arguments)
+        known = self.result_fact(result) if self.has_result else None
+        if not self.is_known(known, good):
             self.judge_result(key, result, *args, **kwargs)
+        note((self.who(owner), self, key, known))
         return result
+
+    def run(self, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Calls the function itself, and leaves on the trail that it began."""
+        note((self.who(owner),))
+        try:
+            return self.function(*args, **kwargs)
+        except BaseException:
+            forget()
+            raise
+
+    def examine(self, arguments: Mapping[str, Any], result: Any = _PENDING) -> None:
+        """Raises the error of a call on fake tensors, which the judge must not be asked about.
+
+        Arguments that are no arrays are passed over: a compiler does not show all of them.
+        """
+        owner, state = self.owner(arguments)
+        claims = list(self.argument_claims(arguments))
+        held = [] if state is None else state.claims(owner)
+        error: ContractError | None = state_error(owner, held, claims) if held else None
+        if result is not _PENDING:
+            claims += self.result_claims(result)
+        seen = [claim for claim in claims if has_arrays(claim.hint)]
+        name = self.name_of(owner)
+        error = error or argument_error(name, state=held, claims=seen, arguments=arguments)
+        if error is not None:
+            raise error from None
 
     def judge_result(self, key: Any, result: Any, *args: Any, **kwargs: Any) -> None:
         """Judges a result that calls of this key have not given before."""
@@ -117,7 +192,28 @@ class FunctionContract:
             self._refuse(owner, held, claims, refused, arguments)
         self._remember(key, result)
 
-    def judge_state(self, owner: Module, before: Facts) -> None:
+    def judge_given(self, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Judges what a generator yields or a coroutine returns, which is remembered as well."""
+        hint = self.hints.get("return", Any)
+        if not inspect.iscoroutinefunction(self.function):
+            hint = (*get_args(hint), Any)[0]  # Iterator[...], Generator[..., S, R]
+        arguments = self.bind(args, kwargs)
+        key, known = self.key(arguments), self._given_fact(hint, value)
+        if known is not None and (key, known) in self._given:
+            return
+        owner, state = self.owner(arguments)
+        held = [] if state is None else state.claims(owner)
+        subject = RESULT if inspect.iscoroutinefunction(self.function) else YIELDED
+        claims = [*self.argument_claims(arguments), Claim(subject, value, hint)]
+        refused = in_scope(self.signature, args, kwargs, lambda: first_refused([*held, *claims]))
+        if refused is not None:
+            self._refuse(owner, held, claims, refused, arguments)
+        if key is not None and known is not None and len(self._given) < REMEMBERED:
+            self._given.add((key, known))
+
+    def judge_state(
+        self, owner: Module, before: Facts, arguments: Mapping[str, Any] | None = None
+    ) -> None:
         """Judges the state that a call leaves behind; names keep the sizes they had before."""
         state: StateContract = type(owner).__state_contract__  # type: ignore[attr-defined]  # ours
         after = state.facts(owner)
@@ -128,9 +224,10 @@ class FunctionContract:
         refused = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused([*held, *claims]))
         if refused is None and not moved:
             return
-        error: ContractError | None = drift_error(owner, held, claims, moved)
+        call = list(self.argument_claims(arguments or {}))
+        error: ContractError | None = drift_error(owner, held, claims, moved, call)
         if error is None and refused is not None:
-            error = refusal(owner, refused)
+            error = refusal(owner, refused, call)
         assert error is not None
         raise error from None
 
@@ -145,9 +242,18 @@ class FunctionContract:
         owner = arguments["self"] if self.is_method else None
         return owner, getattr(owner.__class__, "__state_contract__", None)
 
+    def who(self, owner: Any) -> Any:
+        """Who leaves marks on the trail: the object whose method it is, or the function."""
+        return id(owner) if self.is_method else self
+
     def name_of(self, owner: Any) -> Module | str:
         """What an error names: the module whose method this is, or else the function."""
-        return owner if isinstance(owner, Module) else self.function.__qualname__
+        return owner if isinstance(owner, Module) else self.name
+
+    def key(self, arguments: Mapping[str, Any]) -> Any:
+        """The key of a call, or None if it must not be remembered."""
+        owner, state = self.owner(arguments)
+        return self._key(owner, () if state is None else state.facts(owner), arguments)
 
     def argument_claims(self, arguments: Mapping[str, Any]) -> Iterator[Claim]:
         """What the annotations say of the arguments of a call, in their order.
@@ -155,8 +261,10 @@ class FunctionContract:
         A default is the author's own affair: ``mask: Float[Tensor, "T T"] = None`` is common.
         """
         for name in self.judged:
+            if name not in self.hints or name not in arguments:
+                continue
             parameter, value = self.signature.parameters[name], arguments[name]
-            if name not in self.hints or value is parameter.default:
+            if value is parameter.default:
                 continue
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 for i, part in enumerate(value):
@@ -186,6 +294,14 @@ class FunctionContract:
             readers[name] = fact_reader(hint, by_value=name in asked)
         return readers
 
+    def _given_fact(self, hint: Any, value: Any) -> Any:
+        try:
+            fact = fact_reader(hint, by_value=False)(value)
+            hash(fact)
+        except TypeError:
+            return None
+        return fact
+
     def _judged_call(
         self,
         key: Any,
@@ -196,19 +312,19 @@ class FunctionContract:
     ) -> Any:
         owner, state = self.owner(arguments)
         held = [] if state is None else state.claims(owner)
+        claims = list(self.argument_claims(arguments))
         if held:
             wrong = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused(held))
             if wrong is not None:
-                raise state_error(owner, held) or refusal(owner, wrong) from None
-        claims = list(self.argument_claims(arguments))
+                raise state_error(owner, held, claims) or refusal(owner, wrong, claims) from None
 
         def run() -> tuple[Claim | None, Any]:
             refused = first_refused([*held, *claims])
             if refused is not None:
                 return refused, None
-            result = self.function(*args, **kwargs)
+            result = self.run(owner, args, kwargs)
             if state is not None:
-                self.judge_state(owner, before)
+                self.judge_state(owner, before, arguments)
             given = self.result_claims(result)
             claims.extend(given)
             return first_refused(given), result
@@ -216,8 +332,8 @@ class FunctionContract:
         refused, result = in_scope(self.signature, args, kwargs, run)
         if refused is not None:
             self._refuse(owner, held, claims, refused, arguments)
-        if key is not None:
-            self._remember(key, result)
+        known = None if key is None else self._remember(key, result)
+        note((self.who(owner), self, key or ((), ()), known))
         return result
 
     def _refuse(
@@ -230,7 +346,7 @@ class FunctionContract:
     ) -> NoReturn:
         name = self.name_of(owner)
         error = argument_error(name, state=held, claims=claims, arguments=arguments)
-        raise error or refusal(name, refused) from None
+        raise error or refusal(name, refused, claims) from None
 
     def _key(self, owner: Any, before: Any, arguments: Mapping[str, Any]) -> Any:
         """The key of a call, or None if it must not be remembered."""
@@ -242,16 +358,27 @@ class FunctionContract:
             return None
         return key
 
-    def _remember(self, key: Any, result: Any) -> None:
+    def _remember(self, key: Any, result: Any) -> Any:
+        """Remembers a call and the facts about its result, which it returns."""
         known = self.result_fact(result) if self.has_result else None
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # by torch
         if tracing or (self.has_result and known is None):
-            return
+            return known
         if self._count >= REMEMBERED:
             self.remembered.clear()
             self._count = 0
         self.remembered.setdefault(key, set()).add(known)
         self._count += 1
+        return known
+
+
+def _tell(fact: Any) -> str:
+    """The tensors in a fact, in words; empty if there are none."""
+    if isinstance(fact, tuple) and len(fact) == 3 and isinstance(fact[1], torch.dtype):
+        return describe_array(fact[1], fact[2])
+    if isinstance(fact, tuple) and any(parts := [_tell(part) for part in fact]):
+        return f"({', '.join(filter(None, parts))})"
+    return ""
 
 
 def _not_to_be_remembered(owner: Any) -> tuple[Any, ...]:

@@ -1,22 +1,30 @@
 """Hints: taking them apart, saying them in words, and the values that they speak about."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import torch
 from jaxtyping import AbstractArray
 from torch import Tensor
 
 __all__ = [
+    "GIVEN",
     "RESULT",
+    "YIELDED",
     "Claim",
     "alternatives",
     "array_hints",
     "describe",
+    "describe_array",
     "elements",
+    "fields",
+    "has_arrays",
     "is_array",
+    "record_fields",
     "sizes",
     "spell",
 ]
@@ -38,6 +46,11 @@ _SHORT: Final = {
     torch.int64: "i64",
     torch.uint8: "u8",
 }
+
+
+YIELDED: Final = "the yielded value"
+"""What a value that a generator yields is called."""
+GIVEN: Final = (RESULT, YIELDED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +75,37 @@ def array_hints(hint: Any) -> Iterator[type[AbstractArray]]:
         yield from array_hints(inner)
 
 
+def has_arrays(hint: Any) -> bool:
+    """Whether there are jaxtyping annotations in a hint, or in the fields of records in it."""
+    return _has_arrays(hint, ())
+
+
+@lru_cache(maxsize=1024)
+def record_fields(hint: Any) -> Mapping[str, Any]:
+    """The hints of the fields of a dataclass or NamedTuple that hold arrays; empty for others."""
+    return _record_fields(hint, ())
+
+
+def _has_arrays(hint: Any, inside: tuple[Any, ...]) -> bool:
+    if is_array(hint) or any(_has_arrays(inner, inside) for inner in get_args(hint)):
+        return True
+    return hint not in inside and bool(_record_fields(hint, inside))
+
+
+def _record_fields(hint: Any, inside: tuple[Any, ...]) -> Mapping[str, Any]:
+    """Looks into a record, but not again into those ``inside`` of which it is looking already."""
+    is_record = isinstance(hint, type) and (
+        dataclasses.is_dataclass(hint) or (issubclass(hint, tuple) and hasattr(hint, "_fields"))
+    )
+    if not is_record:
+        return {}
+    try:
+        hints = get_type_hints(hint, include_extras=True)
+    except Exception:  # what its own module cannot resolve, nobody can
+        return {}
+    return {name: h for name, h in hints.items() if _has_arrays(h, (*inside, hint))}
+
+
 def alternatives(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the hint alone; without what `Annotated` adds."""
     while get_origin(hint) is Annotated:
@@ -74,17 +118,31 @@ def elements(claim: Claim) -> Iterator[Claim]:
 
     beartype looks at one element of a container; these make it look at all of a list, tuple,
     set or dict. Of a union of containers, the first is meant that has room for all elements.
+    The fields of a record are not among them: its names are its own.
     """
     yield claim
     options = [
         parts
         for hint in alternatives(claim.hint)
-        if any(array_hints(hint)) and (parts := _parts(claim.subject, claim.value, hint))
+        if has_arrays(hint) and (parts := _parts(claim.subject, claim.value, hint))
     ]
     if options:
         fitting = (parts for parts in options if all(map(_has_room, parts)))
         for part in next(fitting, options[0]):
             yield from elements(part)
+
+
+def fields(claim: Claim) -> list[Claim]:
+    """The claims on the fields of a record; none if the value is no record of its hint."""
+    for hint in alternatives(claim.hint):
+        found = record_fields(hint)
+        if found and isinstance(claim.value, hint):
+            return [
+                Claim(f"{claim.subject}.{name}", getattr(claim.value, name), field)
+                for name, field in found.items()
+                if hasattr(claim.value, name)
+            ]
+    return []
 
 
 def _parts(subject: str, value: Any, hint: Any) -> list[Claim]:
@@ -139,11 +197,16 @@ def _hint(size: Any) -> Any:
     return size if node is None or not node.has_hint() else node.hint
 
 
+def describe_array(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    """A dtype and a shape: ``f32[32, 8, 21]``."""
+    short = _SHORT.get(dtype, str(dtype).removeprefix("torch."))
+    return f"{short}[{', '.join(map(str, shape))}]"
+
+
 def describe(value: Any) -> str:
     """A value without its numbers: ``f32[32, 8, 21]``, ``list of 3``, ``str 'abc'``."""
     if isinstance(value, Tensor):
-        short = _SHORT.get(value.dtype, str(value.dtype).removeprefix("torch."))
-        return f"{short}[{', '.join(map(str, value.shape))}]"
+        return describe_array(value.dtype, value.shape)
     if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array of numpy, say
         return f"{type(value).__name__} {value.dtype}[{', '.join(map(str, value.shape))}]"
     if value is None:

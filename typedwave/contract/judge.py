@@ -2,18 +2,20 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import jaxtyping
 from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
-from typedwave.contract.hints import Claim, elements, spell
+from typedwave.contract.hints import Claim, elements, fields, spell
 from typedwave.errors import AnnotationError
 
 __all__ = ["first_refused", "in_scope"]
 
 T = TypeVar("T")
+_NOTHING: Final = inspect.Signature()
 
 
 def in_scope(
@@ -43,9 +45,16 @@ def in_scope(
 
 
 def first_refused(claims: Iterable[Claim]) -> Claim | None:
-    """The first claim that does not hold beside those before it, each element of a container."""
+    """The first claim that does not hold beside those before it.
+
+    The elements of containers are judged in the same scope of names, the fields of a record in
+    one of their own.
+    """
     for claim in claims:
         for part in elements(claim):
+            inside = fields(part)
+            if inside and (refused := in_scope(_NOTHING, (), {}, partial(first_refused, inside))):
+                return refused
             try:
                 holds = is_bearable(part.value, part.hint)
             except jaxtyping.AnnotationError as error:

@@ -6,23 +6,33 @@ from types import FrameType
 
 from torch.nn import Module
 
-__all__ = ["path_of", "where"]
+__all__ = ["callers", "clean", "home_of", "path_of", "where"]
 
 # What torch.compile and torch.export put around a model.
 _WRAPPERS = ("_orig_mod", "_export_root")
 
 
-def path_of(module: Module) -> str:
-    """The path of ``module`` in the outermost model that is being called, or ``""``.
+def home_of(module: Module) -> tuple[Module | None, str]:
+    """The outermost model that is being called and holds ``module``, and its path in there.
 
     The models are read off the stack of Python frames: nothing is recorded while all is well,
     and modules that know nothing of typedwave count too.
     """
-    for root in reversed(list(_callers())):
+    for root in reversed(list(callers())):
         for path, inner in root.named_modules() if "_modules" in vars(root) else ():
             if inner is module:
-                return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
-    return ""
+                return root, clean(path)
+    return None, ""
+
+
+def path_of(module: Module) -> str:
+    """The path of ``module`` in the outermost model that is being called, or ``""``."""
+    return home_of(module)[1]
+
+
+def clean(path: str) -> str:
+    """A path without what compilers put around a model."""
+    return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
 
 
 def where(module: Module) -> str:
@@ -31,7 +41,7 @@ def where(module: Module) -> str:
     return f"{path} ({name})" if path else name
 
 
-def _callers() -> Iterator[Module]:
+def callers() -> Iterator[Module]:
     """The modules whose methods are running, innermost first."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:

@@ -5,11 +5,16 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
+from typedwave.contract.calls import install_call
 from typedwave.contract.decorator import typed
+from typedwave.contract.explain import state_error
 from typedwave.contract.state import StateContract
+from typedwave.contract.switch import checks_are_on, is_off
+from typedwave.errors import StateError
 
-__all__ = ["Module"]
+__all__ = ["Module", "typed_class"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -63,11 +68,55 @@ class Module(torch.nn.Module):
     if TYPE_CHECKING:
         __call__: _CallsForward  # torch says Callable[..., Any]
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # What to(), half() and their like come to. Refused before anything is converted.
+        for module in self.modules() if recurse else [self]:
+            contract = getattr(module, "__state_contract__", None)
+            if contract is not None and not is_off(module):
+                _raise(state_error(module, contract.converted(module, fn)))
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # by torch
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
+    ) -> None:
+        contract = getattr(self, "__state_contract__", None)
+        if local_metadata.get("assign_to_params_buffers") and contract and not is_off(self):
+            held = {**self._parameters, **self._buffers}
+            loaded = {name: state_dict.get(prefix + name) for name in contract.hints}
+            fitting = {  # another shape is told by torch, for all modules at once
+                name: value
+                for name, value in loaded.items()
+                if isinstance(value, Tensor) and value.shape == getattr(held.get(name), "shape", 0)
+            }
+            _raise(state_error(self, contract.claims(self, fitting)))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__state_contract__ = StateContract(cls)
-        forward = cls.forward  # its own or inherited, from a layer of torch say
-        if isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward:
-            checked = typed(forward)
-            if checked is not forward:
-                cls.forward = checked
+        typed_class(cls)
+
+
+def _raise(error: StateError | None) -> None:
+    if error is not None:
+        raise error from None
+
+
+C = TypeVar("C", bound=type)
+
+
+def typed_class(cls: C) -> C:
+    """Checks a class of modules as if it was derived from `Module`; any other is let be.
+
+    Args:
+        cls: The class, which is changed in place.
+    """
+    if not issubclass(cls, torch.nn.Module) or not checks_are_on():
+        return cls
+    cls.__state_contract__ = StateContract(cls)  # type: ignore[attr-defined]  # ours
+    forward = cls.forward  # its own or inherited, from a layer of torch say
+    if isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward:
+        checked = typed(forward)
+        if checked is not forward:
+            cls.forward = checked
+    install_call(cls)
+    return cls

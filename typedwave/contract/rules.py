@@ -9,6 +9,7 @@ from torch.nn import Module
 from typedwave.contract.hints import describe
 from typedwave.contract.location import where
 from typedwave.contract.tracing import local
+from typedwave.contract.trail import steps
 from typedwave.errors import Mismatch, ShapeError
 
 __all__ = ["unfit"]
@@ -43,7 +44,8 @@ def unfit(
         comptime(_raise_at_trace_time)
     rows = (("expected", hint, needs), ("got", describe(value), because))
     mismatch = Mismatch(subject, "has the wrong shape", rows)
-    return ShapeError(where(module), [mismatch], suggestion=suggestion or None)
+    flow = steps(module, describe(value), "refused")
+    return ShapeError(where(module), [mismatch], flow=flow, suggestion=suggestion or None)
 
 
 def _raise_at_trace_time(context: Any) -> None:

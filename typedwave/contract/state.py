@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
+from torch.nn.utils.parametrize import ParametrizationList
 
 from typedwave.contract.annotations import state_hints
 from typedwave.contract.axes import braces
@@ -45,15 +46,19 @@ class StateContract:
     @functools.cached_property
     def facts(self) -> Callable[[Module], Facts]:
         """Reads what `read` reads, faster where each attribute is at its expected place."""
+        return self.read if self.places is None else write_facts(self.places, self.read, self._cls)
+
+    @functools.cached_property
+    def places(self) -> Mapping[str, str] | None:
+        """Where each attribute is expected; None if ``{...}`` asks for more than they tell."""
         hints = state_hints(self._cls)
         arrays = [array for hint in hints.values() for array in array_hints(hint)]
         if any(any(braces(array.dim_str)) for array in arrays):
-            return self.read
-        places = {
+            return None
+        return {
             name: "parameters" if any(map(_is_parameter, array_hints(hint))) else "buffers"
             for name, hint in hints.items()
         }
-        return write_facts(places, self.read, self._cls)
 
     def read(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> Facts:
         """The class; class, dtype, shape and device of each attribute; what ``{...}`` asks for.
@@ -65,12 +70,26 @@ class StateContract:
 
     def claims(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> list[Claim]:
         """What the annotations say of the state of a module."""
-        values = self._values(module, instead)
+        values = {name: _made(value) for name, value in self._values(module, instead).items()}
         return [
             Claim(name, values[name], hint)
             for name, hint in self.hints.items()
             if values[name] is not _ABSENT
         ]
+
+    def converted(self, module: Module, convert: Callable[[Tensor], Tensor]) -> list[Claim]:
+        """What they would say if ``convert`` was applied to each tensor of the state.
+
+        Only what has a dtype of its own in its annotation is looked at: ``Float`` may move.
+        Tensors without data are converted, so that nothing happens to the module.
+        """
+        claims = []
+        for claim in self.claims(module):
+            if isinstance(claim.value, Tensor) and _names_a_dtype(claim.hint):
+                value = convert(claim.value.detach().new_empty(0))
+                stand_in = torch.empty(claim.value.shape, dtype=value.dtype, device="meta")
+                claims.append(Claim(claim.subject, stand_in, claim.hint))
+        return claims
 
     def past_claims(self, before: Facts, module: Module) -> list[Claim]:
         """What the annotations said of a state of which the facts are left.
@@ -83,7 +102,8 @@ class StateContract:
         for (name, hint), fact in zip(self.hints.items(), before[1:], strict=False):
             if fact is not _ABSENT:
                 same = _fact(values[name]) == fact
-                claims.append(Claim(name, values[name] if same else _stand_in(fact), hint))
+                value = _made(values[name]) if same else _stand_in(fact)
+                claims.append(Claim(name, value, hint))
         return claims
 
     def moved(self, before: Facts, after: Facts) -> dict[str, tuple[str, str]]:
@@ -95,12 +115,16 @@ class StateContract:
         }
 
     def _values(self, module: Module, instead: Mapping[str, Any]) -> dict[str, Any]:
-        """The annotated attributes.
-
-        What is not there, not yet built or computed on access (a parametrization) is absent.
-        """
+        """The annotated attributes; what is not there or not yet built is absent."""
         own = vars(module)
-        places = (instead, own.get("_parameters", _NOTHING), own.get("_buffers", _NOTHING), own)
+        computed = own.get("_modules", _NOTHING).get("parametrizations", _NOTHING)
+        places = (
+            instead,
+            own.get("_parameters", _NOTHING),
+            own.get("_buffers", _NOTHING),
+            own,
+            computed,
+        )
         values = {
             name: next((place[name] for place in places if name in place), _ABSENT)
             for name in self.hints
@@ -121,6 +145,8 @@ class StateContract:
 def _fact(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.__class__, value.dtype, value.shape, value.device
+    if isinstance(value, ParametrizationList):  # what it computes depends on what it holds
+        return (value.__class__, *map(_fact, (*value.parameters(), *value.buffers())), None)
     if isinstance(value, list | tuple):
         return (value.__class__, *map(_fact, value), None)
     if isinstance(value, dict):
@@ -128,11 +154,36 @@ def _fact(value: Any) -> Any:
     return value if value is None or value is _ABSENT else value.__class__
 
 
+def _made(value: Any) -> Any:
+    """The value of an attribute, computed where it is parametrized.
+
+    That may differ between modes: spectral norm improves its estimate at each access in training.
+    So it is computed in eval mode, which changes nothing.
+    """
+    if not isinstance(value, ParametrizationList):
+        return value
+    modes = [(module, module.training) for module in value.modules()]
+    try:
+        with torch.no_grad():
+            return value.eval()()
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _stand_in(fact: Any) -> Any:
     if type(fact) is tuple and len(fact) == 4 and isinstance(fact[1], torch.dtype):
         _, dtype, shape, _ = fact
         return torch.empty(shape, dtype=dtype, device="meta")
     return None
+
+
+def _names_a_dtype(hint: Any) -> bool:
+    """Whether a hint refuses a floating dtype that its author did not think of."""
+    arrays = [array.dtype[Tensor, "..."] for array in array_hints(hint)]
+    halves = torch.empty((), dtype=torch.bfloat16, device="meta")
+    doubles = torch.empty((), dtype=torch.float64, device="meta")
+    return not all(isinstance(halves, a) and isinstance(doubles, a) for a in arrays)
 
 
 def _is_parameter(array: Any) -> bool:

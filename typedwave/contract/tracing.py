@@ -6,81 +6,62 @@ claims are held against the sizes that the example had, so that no guard is adde
 jaxtyping cannot be asked here: comparing symbols would specialise them.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from torch import Tensor
 from torch.nn import Module
 
-from typedwave.contract.explain import argument_error, drift_error, state_error
-from typedwave.contract.function import FunctionContract
-from typedwave.contract.hints import Claim, array_hints
+from typedwave.contract.explain import drift_error
+from typedwave.contract.function import CONTRACTS, FunctionContract
+from typedwave.contract.hints import sizes
 from typedwave.contract.state import StateContract
-from typedwave.errors import ContractError
+from typedwave.contract.switch import is_off
+from typedwave.contract.trail import note
+from typedwave.contract.written import PREFIX
 
-__all__ = ["after_body", "before_body", "check", "local"]
+__all__ = ["after_body", "before_body", "local"]
 
-_PENDING: Final = object()
 _UNSEEN: Final = object()
 
 
-def before_body(contract: FunctionContract) -> Callable[[Any], None]:
-    """What Dynamo calls before it traces the body: checks state and arguments."""
+def before_body(context: Any) -> None:
+    """What Dynamo calls before it traces the body of a function: checks state and arguments."""
+    contract, arguments, owner = _call(context)
+    if not is_off(owner):
+        contract.examine(arguments)
+        note((contract.who(owner),))
 
-    def at_trace_time(context: Any) -> None:
-        check(contract, local(context, "args"), local(context, "kwargs"))
 
-    return at_trace_time
-
-
-def after_body(contract: FunctionContract) -> Callable[[Any], None]:
+def after_body(context: Any) -> None:
     """What Dynamo calls after it traced the body: checks the result and the state it leaves."""
-
-    def at_trace_time(context: Any) -> None:
-        args, kwargs = local(context, "args"), local(context, "kwargs")
-        check(contract, args, kwargs, local(context, "result"))
-        owner, state = contract.owner(contract.bind(args, kwargs))
-        if state is not None:
-            _check_drift(owner, state, _variable(context, "args").items[0], context)
-
-    return at_trace_time
-
-
-def check(
-    contract: FunctionContract,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    result: Any = _PENDING,
-) -> None:
-    """Raises the error of a call on fake tensors, if it has one that can be seen on them."""
-    try:
-        arguments = contract.bind(args, kwargs)
-    except TypeError:
-        return  # the call itself says it best
-    owner, state = contract.owner(arguments)
-    held = [] if state is None else state.claims(owner)
-    if held:
-        _raise(state_error(owner, held))
-    claims = list(contract.argument_claims(arguments))
-    if result is not _PENDING:
-        claims += contract.result_claims(result)
-    seen = [claim for claim in claims if _is_seen(claim)]
-    name = contract.name_of(owner)
-    _raise(argument_error(name, state=held, claims=seen, arguments=arguments))
+    contract, arguments, owner = _call(context)
+    if is_off(owner):
+        return
+    result = local(context, f"{PREFIX}result")
+    contract.examine(arguments, result)
+    state = contract.owner(arguments)[1]
+    if state is not None:
+        _check_drift(owner, state, _variable(context, "self"), context)
+    key = ((), (), *map(_fact, arguments.values()))
+    note((contract.who(owner), contract, key, _fact(result)))
 
 
-def _raise(error: ContractError | None) -> None:
-    if error is not None:
-        raise error
-
-
-def _is_seen(claim: Claim) -> bool:
-    return any(array_hints(claim.hint)) and not _has_unseen(claim.value)
+def _call(context: Any) -> tuple[FunctionContract, dict[str, Any], Any]:
+    """The contract, the arguments that can be seen and the object whose method is traced."""
+    contract = CONTRACTS[local(context, f"{PREFIX}number")]
+    values = {name: local(context, name) for name in contract.signature.parameters}
+    arguments = {name: value for name, value in values.items() if not _has_unseen(value)}
+    return contract, arguments, contract.owner(arguments)[0]
 
 
 def _has_unseen(value: Any) -> bool:
     if isinstance(value, list | tuple | dict):
         return any(map(_has_unseen, value.values() if isinstance(value, dict) else value))
     return value is _UNSEEN
+
+
+def _fact(value: Any) -> Any:
+    return (type(value), value.dtype, sizes(value)) if isinstance(value, Tensor) else None
 
 
 def _check_drift(module: Module, state: StateContract, variable: Any, context: Any) -> None:
@@ -91,7 +72,9 @@ def _check_drift(module: Module, state: StateContract, variable: Any, context: A
         for name in state.hints
         if name in module._buffers or name in vars(module)
     }
-    _raise(drift_error(module, state.claims(module), state.claims(module, traced), {}))
+    error = drift_error(module, state.claims(module), state.claims(module, traced), {})
+    if error is not None:
+        raise error
 
 
 def _variable(context: Any, name: str) -> Any:

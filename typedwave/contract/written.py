@@ -3,94 +3,280 @@
 A loop over parameters or attributes costs more than what is done for each of them. What is
 written here does what `FunctionContract.call` and `StateContract.read` do, and leaves to them
 whatever is not as expected.
+
+All of it has one dict of globals. Dynamo guards each name that traced code reads, so that names
+of one dict are guarded once for all layers; what belongs to one function is in closure cells.
 """
 
 import inspect
 import itertools
 import linecache
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any
+from typing import Any, Final, Literal
 
-__all__ = ["is_fixed", "write_checked", "write_facts"]
+__all__ = ["NAMES", "PREFIX", "Compared", "Kind", "write_call", "write_checked", "write_facts"]
+
+PREFIX: Final = "_typedwave_"
+"""What every name of ours begins with in written code; no parameter may."""
+NAMES: Final[dict[str, Any]] = {}
+"""The globals of written code, with their prefix."""
 
 _CHECKED = """\
 def checked({parameters}):
-    if {_}is_compiling():
-        return {_}traced({passed})
-    {_}state = {_}getattr({owner}.__class__, "__state_contract__", None)
-    {_}before = () if {_}state is None else {_}state.facts({owner})
-    try:
-        {_}key = ({_}before, {asked}, {keys})
+    if {_}is_dynamo_compiling():
+        from torch._dynamo.comptime import comptime as {_}comptime
+        {_}number = {number}
+        {_}comptime({_}before)
+        {_}result = {_}function({passed})
+        {_}comptime({_}after)
+        return {_}result
+    if ({_}paused or {_}off) and {_}is_off({owner}):
+        return {_}function({passed})
+{state}    try:
+        {_}key = ({before}, {asked}, {keys})
         {_}good = {_}remembered.get({_}key)
-    except ({_}AttributeError, {_}TypeError):
+    except (AttributeError, TypeError):
         {_}good = None
     if {_}good is None:
         return {_}contract.call({passed})
-    {_}result = {_}function({passed})
-    if {_}state is not None and {_}state.facts({owner}) != {_}before:
-        {_}contract.judge_state({owner}, {_}before)
-    if ({result}) not in {_}good:
+    {_}note(({who},))
+    try:
+        {_}result = {_}function({passed})
+    except BaseException:
+        {_}forget()
+        raise
+{drift}    {_}known = {result}
+    if not {_}contract.is_known({_}known, {_}good):
         {_}contract.judge_result({_}key, {_}result, {passed})
+    {_}note(({who}, {_}contract, {_}key, {_}known))
     return {_}result
 """
-_FACTS = "({x}.__class__, {x}.dtype, {x}.shape) if {_}isinstance({x}, {_}Tensor) else {other}"
-_STATE = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {x}.device)"
+_STATE = """\
+    {_}state = getattr(self.__class__, "__state_contract__", None)
+    {_}held = () if {_}state is None else {_}state.facts(self)
+"""
+_DRIFT = """\
+    if {_}state is not None and {_}state.facts(self) != {_}held:
+        {_}contract.judge_state(self, {_}held)
+"""
+# What torch's own call does with hooks, tracers and patched forwards is left to it: it ends in
+# the checked forward. Under torch.jit.trace sizes are tensors, and comparing them would be traced:
+# the first shape is looked up by its hash, which is another then, before any is compared.
+_CALL = """\
+def __call__({parameters}):
+    if {_}is_dynamo_compiling():
+        return {_}Module.__call__({passed}) if {hooks} else self.forward({passed_on})
+    {m} = self._typedwave
+    if {m}.__class__ is not {_}Layout:
+        if {m} is not {_}OFF and {m} is not {_}COMPILED:
+            return {_}contract.renew({passed})
+        if {hooks} or self._compiled_call_impl is not None or "forward" in self.__dict__:
+            return {_}Module.__call__({passed})
+        return {_}function({passed})
+    try:
+{loads}        {_}same = (
+            not (
+                {m}.h1 or {m}.h2 or {m}.h3 or {m}.h4
+                or {_}forward_hooks or {_}forward_pre_hooks
+                or {_}backward_hooks or {_}backward_pre_hooks
+                or {_}paused or "forward" in {m}.names
+            )
+            and self.training is {m}.training and {_}cls.forward is {_}forward
+            and {_}torch_names["__call__"] is {_}torch_call
+            and {same}
+        )
+    except (AttributeError, KeyError, TypeError):
+        {_}same = False
+    if not {_}same:
+        return {_}contract.renew({passed})
+    if {m}.opened:
+        {_}note({m}.opened)
+    try:
+        {_}result = {_}function({passed})
+    except BaseException:
+        {_}forget()
+        raise
+    try:
+        {_}same = {kept}
+    except (AttributeError, KeyError, TypeError):
+        {_}same = False
+    if not {_}same:
+        {_}contract.judge_after({m}.mark, {_}result, {passed})
+    {_}note({m}.mark)
+    return {_}result
+"""
+_HOOKS = """(
+            self._forward_hooks or self._forward_pre_hooks
+            or self._backward_hooks or self._backward_pre_hooks
+            or {_}forward_hooks or {_}forward_pre_hooks
+            or {_}backward_hooks or {_}backward_pre_hooks
+        )"""
+_FACTS = "({x}.__class__, {x}.dtype, {x}.shape) if isinstance({x}, {_}Tensor) else {other}"
+_FIRST = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape in {s}"
+_TENSOR = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape == {s}"
+_OPTIONAL = "{x}.__class__ is {c} and ({d} is None or {x}.dtype is {d} and {x}.shape == {s})"
+_HELD = (
+    "({x} is None if {d} is None else {x}.dtype is {d} and {x}.shape == {s}"
+    " and ({x}.is_cpu if {v} is None else {x}.device == {v}))"
+)
+_STATE_FACTS = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {x}.device)"
 
-_FIXED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_MEMORY: Final = f"{PREFIX}memory"
 _numbers = itertools.count()
 
+Kind = Literal["tensor", "optional", "class", "fact"]
 
-def is_fixed(signature: inspect.Signature) -> bool:
-    """Whether a signature has neither ``*args`` nor ``**kwargs``, so that it can be written out."""
-    return all(parameter.kind in _FIXED for parameter in signature.parameters.values())
+
+@dataclass(frozen=True)
+class Compared:
+    """What the call of a module compares with its last one.
+
+    Attributes:
+        arguments: Of each judged parameter, whether it is a tensor, a tensor or None, is told by
+            its class, or by its fact.
+        result: The same of the result; None if it is not judged.
+        asked: What ``{...}`` in shapes asks of self, as expressions.
+        places: Where each attribute of the state is: ``"parameters"`` or ``"buffers"``; None if
+            only the contract can read it.
+    """
+
+    arguments: Mapping[str, Kind]
+    result: Kind | None
+    asked: tuple[str, ...]
+    places: Mapping[str, str] | None
+
+    @property
+    def first(self) -> int | None:
+        """Which argument is compared first: one that is a tensor always."""
+        return next((i for i, k in enumerate(self.arguments.values()) if k == "tensor"), None)
 
 
 def write_checked(
     signature: inspect.Signature,
     *,
+    number: int,
     judged: Iterable[str],
     is_method: bool,
     has_result: bool,
     asks: bool,
     names: Mapping[str, Any],
 ) -> Callable[..., Any]:
-    """Writes the checked form of a function with a fixed signature.
+    """Writes the checked form of a function.
 
     Args:
         signature: Of the function; its annotations are left out.
+        number: Of the contract, by which what runs at trace time finds it.
         judged: The parameters whose facts are part of a call's key, in order.
         is_method: Whether the first parameter is a ``self`` that may have state.
         has_result: Whether facts about the result are remembered.
         asks: Whether a shape may have ``{...}`` in it.
-        names: The values of the names that the code uses.
+        names: The values of the names that belong to this function, without prefix.
     """
-    parameters = list(signature.parameters.values())
-    prefix = "_"
-    while any(parameter.name.startswith(prefix) for parameter in parameters):
-        prefix += "_"
-    defaults = {f"{prefix}default_{p.name}": p.default for p in parameters}
     owner = "self" if is_method else "None"
+    contract = f"{PREFIX}contract"
     source = _CHECKED.format(
-        _=prefix,
-        parameters=", ".join(_declared(parameters, prefix)),
-        passed=", ".join(
-            f"{p.name}={p.name}" if p.kind is Parameter.KEYWORD_ONLY else p.name for p in parameters
-        ),
+        _=PREFIX,
+        number=number,
+        parameters=_declared(signature),
+        passed=_passed(signature),
         owner=owner,
-        asked=f"{prefix}contract.asked({owner})" if asks else "()",
+        who="id(self)" if is_method else contract,
+        state=_STATE.format(_=PREFIX) if is_method else "",
+        drift=_DRIFT.format(_=PREFIX) if is_method else "",
+        before=f"{PREFIX}held" if is_method else "()",
+        asked=f"{contract}.asked({owner})" if asks else "()",
         keys="".join(
-            _FACTS.format(x=name, _=prefix, other=f"{prefix}contract.fact({name!r}, {name})") + ", "
+            _FACTS.format(x=name, _=PREFIX, other=f"{contract}.fact({name!r}, {name})") + ", "
             for name in judged
         ),
         result=_FACTS.format(
-            x=f"{prefix}result", _=prefix, other=f"{prefix}contract.result_fact({prefix}result)"
+            x=f"{PREFIX}result", _=PREFIX, other=f"{contract}.result_fact({PREFIX}result)"
         )
         if has_result
         else "None",
     )
-    prefixed = {f"{prefix}{name}": value for name, value in names.items()}
-    return _define("checked", source, prefixed | defaults)
+    return _define("checked", source, dict(names) | _defaults(signature))
+
+
+def write_call(
+    signature: inspect.Signature, compared: Compared, memory: type, names: Mapping[str, Any]
+) -> tuple[Callable[..., Any], type]:
+    """Writes ``__call__`` for a class of modules with one forward.
+
+    Args:
+        signature: Of the forward; its annotations are left out.
+        compared: What is compared.
+        memory: What the memory of a module is derived from.
+        names: The values of the names that belong to this class, without prefix.
+
+    Returns:
+        The function, and the class of memory that it reads. Its slots: the marks that a call
+        leaves where it returns and where it begins (``mark``, ``opened``), the attributes of the
+        module (``names``), its mode (``training``), four dicts of hooks (``h1`` to ``h4``), what
+        was ``asked``; of argument i class or fact (``c0``), dtype (``d0``) and shape (``s0``, or,
+        as the only element of a set, ``first``); of the state all facts (``held``) or the device
+        (``v``), and of attribute i dtype (``e0``) and shape (``t0``); of the result ``c``, ``d``
+        and ``s``.
+    """
+    loads: list[str] = []
+    same: list[str] = []
+    kept: list[str] = []
+    first = compared.first
+    slots = ["mark", "opened", "names", "training", "h1", "h2", "h3", "h4"]
+
+    def last(name: str) -> str:
+        slots.append(name)
+        return f"{_MEMORY}.{name}"
+
+    def like_last(x: str, kind: Kind, i: int | str, fact: str) -> str:
+        c = last(f"c{i}")
+        if kind in ("class", "fact"):
+            return f"{x}.__class__ is {c}" if kind == "class" else f"{fact} == {c}"
+        form = _OPTIONAL if kind == "optional" else _FIRST if i == first else _TENSOR
+        shape = "first" if i == first else f"s{i}"
+        return form.format(x=x, c=c, d=last(f"d{i}"), s=last(shape))
+
+    if first is None:
+        same.append(f"not {PREFIX}is_tracing()")
+    if compared.asked:
+        same.append(f"({', '.join(compared.asked)},) == {last('asked')}")
+    arguments = list(enumerate(compared.arguments.items()))
+    for i, (name, kind) in sorted(arguments, key=lambda argument: argument[0] != first):
+        same.append(like_last(name, kind, i, f"{PREFIX}contract.fact({name!r}, {name})"))
+    if compared.places is None:
+        held = last("held")
+        same.append(f"{PREFIX}facts(self) == {held}")
+        kept.append(f"{PREFIX}facts(self) == {held}")
+    elif compared.places:
+        loads += [
+            f"{PREFIX}{place} = self._{place}" for place in sorted({*compared.places.values()})
+        ]
+        v = last("v")
+        for i, (name, place) in enumerate(compared.places.items()):
+            w, held = f"{PREFIX}w{i}", f"{PREFIX}{place}[{name!r}]"
+            loads.append(f"{w} = {held}")
+            same.append(_HELD.format(x=w, d=last(f"e{i}"), s=last(f"t{i}"), v=v))
+            kept.append(f"{held} is {w}")
+    if compared.result is not None:
+        result = f"{PREFIX}result"
+        fact = f"{PREFIX}contract.result_fact({result})"
+        kept.insert(0, like_last(result, compared.result, "", fact))
+    source = _CALL.format(
+        _=PREFIX,
+        m=_MEMORY,
+        hooks=_HOOKS.format(_=PREFIX),
+        parameters=_declared(signature),
+        passed=_passed(signature),
+        passed_on=_passed(signature).removeprefix("self").removeprefix(", "),
+        loads="".join(f"        {line}\n" for line in loads),
+        same=" and ".join(same) or "True",
+        kept=" and ".join(kept) or "True",
+    )
+    layout = type("Memory", (memory,), {"__slots__": tuple(slots)})
+    own = {**names, "Layout": layout, **_defaults(signature)}
+    return _define("__call__", source, own), layout
 
 
 def write_facts(
@@ -106,35 +292,58 @@ def write_facts(
     lines = ["def facts(module):", "    try:"]
     lines += [f"        {place} = module._{place}" for place in sorted(set(places.values()))]
     lines += [f"        v{i} = {place}[{name!r}]" for i, (name, place) in enumerate(places.items())]
-    entries = "".join(f"{_STATE.format(x=f'v{i}')}, " for i in range(len(places)))
+    entries = "".join(f"{_STATE_FACTS.format(x=f'v{i}')}, " for i in range(len(places)))
     lines += [
-        f"        return (cls, {entries})",
+        f"        return ({PREFIX}cls, {entries})",
         "    except (KeyError, AttributeError, RuntimeError):",
-        "        return read(module)",
+        f"        return {PREFIX}read(module)",
     ]
     return _define("facts", "\n".join(lines) + "\n", {"read": read, "cls": cls})
 
 
-def _declared(parameters: list[Parameter], prefix: str) -> Iterable[str]:
-    for i, parameter in enumerate(parameters):
-        before = parameters[i - 1].kind if i else None
-        if parameter.kind is not before:
-            if before is Parameter.POSITIONAL_ONLY:
-                yield "/"
-            if parameter.kind is Parameter.KEYWORD_ONLY:
-                yield "*"
+def _declared(signature: inspect.Signature) -> str:
+    """The parameters as they are declared, without annotations, defaults by name."""
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.name.startswith(PREFIX):
+            raise TypeError(f"a parameter may not be called {parameter.name}: it is our prefix")
         has_default = parameter.default is not Parameter.empty
-        yield (
-            f"{parameter.name}={prefix}default_{parameter.name}" if has_default else parameter.name
-        )
-    if parameters and parameters[-1].kind is Parameter.POSITIONAL_ONLY:
-        yield "/"
+        default = _Name(f"{PREFIX}default_{parameter.name}") if has_default else Parameter.empty
+        parameters.append(parameter.replace(annotation=Parameter.empty, default=default))
+    return str(inspect.Signature(parameters))[1:-1]
 
 
-def _define(name: str, source: str, namespace: dict[str, Any]) -> Callable[..., Any]:
+def _defaults(signature: inspect.Signature) -> dict[str, Any]:
+    return {f"default_{name}": p.default for name, p in signature.parameters.items()}
+
+
+def _passed(signature: inspect.Signature) -> str:
+    """The parameters as they are passed on."""
+    forms: dict[Any, str] = {
+        Parameter.VAR_POSITIONAL: "*{0}",
+        Parameter.VAR_KEYWORD: "**{0}",
+        Parameter.KEYWORD_ONLY: "{0}={0}",
+    }
+    return ", ".join(forms.get(p.kind, "{0}").format(p.name) for p in signature.parameters.values())
+
+
+class _Name(str):
+    """A default that is shown as the name that holds it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _define(name: str, source: str, own: Mapping[str, Any]) -> Callable[..., Any]:
     """Runs the source of one function; debuggers and tracebacks can show its lines."""
+    cells = ", ".join(f"{PREFIX}{key}" for key in own)
+    body = "".join(f"    {line}\n" for line in source.splitlines())
+    source = f"def {PREFIX}make({cells}):\n{body}    return {name}\n"
     file = f"<typedwave {next(_numbers)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    exec(compile(source, file, "exec"), namespace)
-    function: Callable[..., Any] = namespace[name]
+    made: dict[str, Any] = {}
+    exec(compile(source, file, "exec"), NAMES, made)
+    function: Callable[..., Any] = made[f"{PREFIX}make"](*own.values())
     return function

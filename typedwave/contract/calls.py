@@ -1,0 +1,212 @@
+"""The call of a module: what is compared with the last good one, and when to make it anew.
+
+`torch.nn.Module.__call__` looks for hooks and tracers and then calls ``forward``. What is written
+here for each class does the same look and then compares the call with the last one of this
+module, so that a call like it costs little more than torch's.
+"""
+
+import functools
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any
+
+import torch
+import torch.nn.modules.module as torch_module
+from torch import Tensor
+from torch.nn import Module
+
+from typedwave.contract.facts import is_told_by_class, questions_to_self
+from typedwave.contract.function import FunctionContract
+from typedwave.contract.hints import alternatives, is_array
+from typedwave.contract.state import StateContract
+from typedwave.contract.switch import ATTRIBUTE, COMPILED, OFF, Memory
+from typedwave.contract.trail import forget, note
+from typedwave.contract.written import NAMES, PREFIX, Compared, Kind, write_call
+
+__all__ = ["install_call"]
+
+_TORCH_CALL = Module.__call__
+NAMES.update(
+    {
+        f"{PREFIX}{name}": value
+        for name, value in {
+            "COMPILED": COMPILED,
+            "Module": Module,
+            "OFF": OFF,
+            "backward_hooks": torch_module._global_backward_hooks,
+            "backward_pre_hooks": torch_module._global_backward_pre_hooks,
+            "forget": forget,
+            "forward_hooks": torch_module._global_forward_hooks,
+            "forward_pre_hooks": torch_module._global_forward_pre_hooks,
+            "is_tracing": torch._C._get_tracing_state,
+            "note": note,
+            "torch_call": _TORCH_CALL,
+            "torch_names": vars(Module),
+        }.items()
+    }
+)
+
+
+def install_call(cls: type[Module]) -> None:
+    """Gives a class of modules with a checked forward a ``__call__`` written for it.
+
+    A class with a ``__call__`` of its author's keeps that. One whose annotations cannot be
+    resolved yet, or whose calls are judged every time, keeps torch's: that one calls the checked
+    forward too.
+    """
+    contract: FunctionContract | None = getattr(cls.forward, "__contract__", None)
+    own = cls.__call__ is _TORCH_CALL or hasattr(cls.__call__, "__writes__")
+    if contract is None or not contract.is_method or not own:
+        return
+    try:
+        call = _ModuleCall(cls, contract)
+    except Exception:  # of whatever kind; the first call says it
+        cls.__call__ = _TORCH_CALL  # type: ignore[method-assign]
+        return
+    cls.__call__ = call.written()  # type: ignore[method-assign]
+    setattr(cls, ATTRIBUTE, Memory())
+    if cls.compile is Module.compile:
+        cls.compile = _compile  # type: ignore[method-assign]
+
+
+@functools.wraps(Module.compile)
+def _compile(self: Module, *args: Any, **kwargs: Any) -> None:
+    if vars(self).get(ATTRIBUTE) is not OFF:
+        vars(self)[ATTRIBUTE] = COMPILED
+    Module.compile(self, *args, **kwargs)
+
+
+class _ModuleCall:
+    """What calls of the modules of one class are compared by."""
+
+    def __init__(self, cls: type[Module], contract: FunctionContract) -> None:
+        state: StateContract = cls.__state_contract__  # type: ignore[attr-defined]  # ours
+        asked = questions_to_self(contract.hints.values(), contract.judged)
+        if asked is None or not contract.is_remembered:
+            raise ValueError("calls are judged every time")
+        self._cls = cls
+        self._contract = contract
+        self._state = state
+        self.fact = contract.fact
+        self.result_fact = contract.result_fact
+        self._compared = Compared(
+            arguments={name: _kind(contract, name) for name in contract.judged},
+            result=_kind(contract, "return") if contract.has_result else None,
+            asked=asked,
+            places=state.places,
+        )
+
+    def written(self) -> Any:
+        """The code of ``__call__``."""
+        names = {
+            "cls": self._cls,
+            "contract": self,
+            "facts": self._state.facts,
+            "forward": self._cls.forward,
+            "function": self._contract.function,
+        }
+        signature = self._contract.signature
+        call, self._layout = write_call(signature, self._compared, Memory, names)
+        call.__writes__ = self._cls  # type: ignore[attr-defined]  # marks what may be replaced
+        call.__module__ = self._cls.__module__
+        call.__qualname__ = f"{self._cls.__qualname__}.__call__"
+        return call
+
+    def renew(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls a module as torch does, and keeps the call for the next one if it was good."""
+        contract = self._contract
+        try:
+            arguments = contract.bind(args, kwargs)
+        except TypeError:
+            return Module.__call__(*args, **kwargs)  # Python words this error best
+        key = contract.key(arguments)
+        result = Module.__call__(*args, **kwargs)
+        known = contract.result_fact(result) if contract.has_result else None
+        if key is not None and contract.is_known(known, contract.remembered.get(key, set())):
+            self._keep(arguments["self"], key, known)
+        return result
+
+    def judge_after(self, mark: tuple[Any, ...], result: Any, *args: Any, **kwargs: Any) -> None:
+        """Judges a result or a state that the last call did not leave."""
+        contract, key = self._contract, mark[2]
+        arguments = contract.bind(args, kwargs)
+        contract.judge_state(arguments["self"], key[0], arguments)
+        known = contract.result_fact(result) if contract.has_result else None
+        if not contract.is_known(known, contract.remembered.get(key, set())):
+            contract.judge_result(key, result, *args, **kwargs)
+
+    def _keep(self, owner: Module, key: Any, known: Any) -> None:
+        last = vars(owner).get(ATTRIBUTE)
+        if last is OFF or last is COMPILED or type(owner) is not self._cls:
+            return
+        who = id(owner)
+        held, asked, *facts = key
+        compared = self._compared
+        values: dict[str, Any] = {
+            "mark": (who, self._contract, key, known),
+            "opened": (who,) if owner._modules else None,
+            "names": vars(owner),
+            "training": owner.training,
+            "h1": owner._forward_hooks,
+            "h2": owner._forward_pre_hooks,
+            "h3": owner._backward_hooks,
+            "h4": owner._backward_pre_hooks,
+            "asked": asked,
+            "held": held,
+        }
+        try:
+            for i, (kind, fact) in enumerate(zip(compared.arguments.values(), facts, strict=True)):
+                values |= _parts(kind, fact, str(i))
+            if compared.first is not None:
+                values["first"] = frozenset([values[f"s{compared.first}"]])
+            if compared.places:
+                values |= _state_parts(held[1 : 1 + len(compared.places)])
+            if compared.result is not None:
+                values |= _parts(compared.result, known, "")
+        except ValueError:
+            return
+        memory = self._layout()
+        for name in memory.__slots__:
+            setattr(memory, name, values[name])
+        vars(owner)[ATTRIBUTE] = memory
+
+
+def _kind(contract: FunctionContract, name: str) -> Kind:
+    hint = contract.hints.get(name, Any)
+    if not contract.is_plain(name) or not is_told_by_class(hint):
+        return "fact"
+    members = alternatives(hint)
+    arrays = [member for member in members if is_array(member) or member is Tensor]
+    others = [member for member in members if member not in arrays]
+    if arrays and others in ([], [NoneType]):
+        return "optional" if others else "tensor"
+    return "fact" if arrays or Any in members or object in members else "class"
+
+
+def _parts(kind: Kind, fact: Any, i: str) -> dict[str, Any]:
+    """Of an argument or result class or fact, and for a tensor dtype and shape."""
+    if kind == "fact":
+        return {f"c{i}": fact}
+    if kind == "class" or fact == (NoneType,):
+        return {f"c{i}": fact[0], f"d{i}": None, f"s{i}": None}
+    cls, dtype, shape = fact
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError("an array that is no tensor")
+    return {f"c{i}": cls, f"d{i}": dtype, f"s{i}": shape}
+
+
+def _state_parts(facts: Sequence[Any]) -> dict[str, Any]:
+    """The device of all tensors, None for the CPU; dtype and shape of each."""
+    devices = {fact[-1] for fact in facts if isinstance(fact, tuple)}
+    if len(devices) > 1:
+        raise ValueError("several devices")
+    device = next(iter(devices), None)
+    parts: dict[str, Any] = {"v": None if device is None or device.type == "cpu" else device}
+    for i, fact in enumerate(facts):
+        if fact is None:
+            parts |= {f"e{i}": None, f"t{i}": None}
+        elif isinstance(fact, tuple) and len(fact) == 4 and isinstance(fact[1], torch.dtype):
+            parts |= {f"e{i}": fact[1], f"t{i}": fact[2]}
+        else:
+            raise ValueError("no tensor")
+    return parts
