@@ -25,7 +25,8 @@ fix: $(VENV)/dev  ## what the linters can mend
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/dev  ## the time of a training step against the plain loop, one thread
+bench: $(VENV)/dev  ## what checks cost, and a training step against the plain loop, one thread
+	$(RUN)/python benchmarks/calls.py
 	$(RUN)/python benchmarks/step.py
 
 clean:

@@ -30,9 +30,6 @@ NAMES.update(
     {
         f"{PREFIX}{name}": value
         for name, value in {
-            "COMPILED": COMPILED,
-            "Module": Module,
-            "OFF": OFF,
             "backward_hooks": torch_module._global_backward_hooks,
             "backward_pre_hooks": torch_module._global_backward_pre_hooks,
             "forget": forget,
@@ -40,11 +37,31 @@ NAMES.update(
             "forward_pre_hooks": torch_module._global_forward_pre_hooks,
             "is_tracing": torch._C._get_tracing_state,
             "note": note,
-            "torch_call": _TORCH_CALL,
-            "torch_names": vars(Module),
         }.items()
     }
 )
+
+
+def _has_hooks(module: Module) -> bool:
+    own = module._forward_hooks or module._forward_pre_hooks
+    own = own or module._backward_hooks or module._backward_pre_hooks
+    return bool(
+        own
+        or torch_module._global_forward_hooks
+        or torch_module._global_forward_pre_hooks
+        or torch_module._global_backward_hooks
+        or torch_module._global_backward_pre_hooks
+    )
+
+
+def _traced_call(self: Module, *args: Any, **kwargs: Any) -> Any:
+    """The call as Dynamo is to see it, which ends in the checked forward."""
+    if _has_hooks(self):
+        return Module.__call__(self, *args, **kwargs)
+    return self.forward(*args, **kwargs)
+
+
+NAMES[f"{PREFIX}traced_call"] = _traced_call
 
 
 def install_call(cls: type[Module]) -> None:
@@ -86,6 +103,7 @@ class _ModuleCall:
             raise ValueError("calls are judged every time")
         self._cls = cls
         self._contract = contract
+        self._forward = cls.forward
         self._state = state
         self.fact = contract.fact
         self.result_fact = contract.result_fact
@@ -111,6 +129,17 @@ class _ModuleCall:
         call.__module__ = self._cls.__module__
         call.__qualname__ = f"{self._cls.__qualname__}.__call__"
         return call
+
+    def other_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls a module that has no last call of this class to compare with."""
+        owner = args[0]
+        memory = getattr(owner, ATTRIBUTE)
+        if memory is not OFF and memory is not COMPILED:
+            return self.renew(*args, **kwargs)
+        patched = "forward" in vars(owner) or self._cls.forward is not self._forward
+        if patched or owner._compiled_call_impl is not None or _has_hooks(owner):
+            return Module.__call__(*args, **kwargs)
+        return self._contract.function(*args, **kwargs)
 
     def renew(self, *args: Any, **kwargs: Any) -> Any:
         """Calls a module as torch does, and keeps the call for the next one if it was good."""

@@ -67,14 +67,10 @@ _DRIFT = """\
 _CALL = """\
 def __call__({parameters}):
     if {_}is_dynamo_compiling():
-        return {_}Module.__call__({passed}) if {hooks} else self.forward({passed_on})
+        return {_}traced_call({passed})
     {m} = self._typedwave
     if {m}.__class__ is not {_}Layout:
-        if {m} is not {_}OFF and {m} is not {_}COMPILED:
-            return {_}contract.renew({passed})
-        if {hooks} or self._compiled_call_impl is not None or "forward" in self.__dict__:
-            return {_}Module.__call__({passed})
-        return {_}function({passed})
+        return {_}contract.other_call({passed})
     try:
 {loads}        {_}same = (
             not (
@@ -83,8 +79,7 @@ def __call__({parameters}):
                 or {_}backward_hooks or {_}backward_pre_hooks
                 or {_}paused or "forward" in {m}.names
             )
-            and self.training is {m}.training and {_}cls.forward is {_}forward
-            and {_}torch_names["__call__"] is {_}torch_call
+            and {_}cls.forward is {_}forward
             and {same}
         )
     except (AttributeError, KeyError, TypeError):
@@ -107,12 +102,6 @@ def __call__({parameters}):
     {_}note({m}.mark)
     return {_}result
 """
-_HOOKS = """(
-            self._forward_hooks or self._forward_pre_hooks
-            or self._backward_hooks or self._backward_pre_hooks
-            or {_}forward_hooks or {_}forward_pre_hooks
-            or {_}backward_hooks or {_}backward_pre_hooks
-        )"""
 _FACTS = "({x}.__class__, {x}.dtype, {x}.shape) if isinstance({x}, {_}Tensor) else {other}"
 _FIRST = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape in {s}"
 _TENSOR = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape == {s}"
@@ -214,17 +203,17 @@ def write_call(
     Returns:
         The function, and the class of memory that it reads. Its slots: the marks that a call
         leaves where it returns and where it begins (``mark``, ``opened``), the attributes of the
-        module (``names``), its mode (``training``), four dicts of hooks (``h1`` to ``h4``), what
-        was ``asked``; of argument i class or fact (``c0``), dtype (``d0``) and shape (``s0``, or,
-        as the only element of a set, ``first``); of the state all facts (``held``) or the device
-        (``v``), and of attribute i dtype (``e0``) and shape (``t0``); of the result ``c``, ``d``
+        module (``names``), four dicts of hooks (``h1`` to ``h4``), what was ``asked``; of argument
+        i class or fact (``c0``), dtype (``d0``) and shape (``s0``, or, as the only element of a
+        set, ``first``); of the state all facts (``held``) or mode and device (``training``,
+        ``v``), and of attribute i dtype (``e0``) and shape (``t0``); of the result ``c``, ``d``
         and ``s``.
     """
     loads: list[str] = []
     same: list[str] = []
     kept: list[str] = []
     first = compared.first
-    slots = ["mark", "opened", "names", "training", "h1", "h2", "h3", "h4"]
+    slots = ["mark", "opened", "names", "h1", "h2", "h3", "h4"]
 
     def last(name: str) -> str:
         slots.append(name)
@@ -250,6 +239,7 @@ def write_call(
         same.append(f"{PREFIX}facts(self) == {held}")
         kept.append(f"{PREFIX}facts(self) == {held}")
     elif compared.places:
+        same.append(f"self.training is {last('training')}")  # it may drift in one mode only
         loads += [
             f"{PREFIX}{place} = self._{place}" for place in sorted({*compared.places.values()})
         ]
@@ -266,10 +256,8 @@ def write_call(
     source = _CALL.format(
         _=PREFIX,
         m=_MEMORY,
-        hooks=_HOOKS.format(_=PREFIX),
         parameters=_declared(signature),
         passed=_passed(signature),
-        passed_on=_passed(signature).removeprefix("self").removeprefix(", "),
         loads="".join(f"        {line}\n" for line in loads),
         same=" and ".join(same) or "True",
         kept=" and ".join(kept) or "True",
