@@ -100,15 +100,15 @@ def values(draw: st.DrawFn, hint: Any) -> Any:
 
 
 @st.composite
-def functions(draw: st.DrawFn) -> tuple[Callable[..., Any], list[Any]]:
+def functions(draw: st.DrawFn, first: str = "") -> tuple[Callable[..., Any], list[Any]]:
     """A function that returns the first value in a list, and that list.
 
-    Its first parameter binds A, since the results may ask for it.
+    Its first annotated parameter binds A, since the results may ask for it.
     """
     count = draw(st.integers(0, 3))
     marks = sorted(draw(st.lists(st.integers(1, count + 1), min_size=2, max_size=2)))
     namespace: dict[str, Any] = {"box": [], "h0": Shaped[Tensor, "A ..."]}
-    parameters = ["p0: h0"]
+    parameters = [f"{first}p0: h0"]
     for i in range(1, count + 1):
         namespace[f"h{i}"] = draw(hints())
         parameters += ["/"] * (i == marks[0]) + ["*"] * (i == marks[1]) + [f"p{i}: h{i}"]
@@ -129,6 +129,8 @@ def functions(draw: st.DrawFn) -> tuple[Callable[..., Any], list[Any]]:
 def calls(draw: st.DrawFn, function: Callable[..., Any]) -> tuple[list[Any], dict[str, Any], Any]:
     args, kwargs = [], {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if name == "self":
+            continue
         value = values(parameter.annotation)
         if parameter.kind is parameter.VAR_POSITIONAL:
             args += draw(st.lists(value, max_size=2))
@@ -150,29 +152,46 @@ def accepts(call: Callable[[], Any]) -> bool:
     return True
 
 
-@settings(max_examples=100, deadline=None)
+# 20,000 functions, each called 28 times, in the long profile; some in every run.
+DIFFERENTIAL = settings(max_examples=20_000 if settings.default.max_examples > 1000 else 100)
+
+
+def assert_same_verdicts(
+    function: Callable[..., Any],
+    box: list[Any],
+    data: st.DataObject,
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+) -> None:
+    """Of drawn calls, the first time and repeated, and with the results of one another."""
+    seen = [data.draw(calls(function)) for _ in range(4)]
+    again = [(args, kwargs, other) for args, kwargs, _ in seen for *_, other in seen]
+    for args, kwargs, result in [*seen, *seen, *again, *seen]:
+        box[:] = [result]
+        expected = accepts(lambda a=args, k=kwargs: theirs(*a, **k))
+        assert accepts(lambda a=args, k=kwargs: ours(*a, **k)) == expected
+
+
+@DIFFERENTIAL
 @given(functions(), st.data())
-def test_accepts_what_jaxtyping_with_beartype_accepts_at_first_and_when_remembered(
+def test_a_function_accepts_what_it_accepts_under_jaxtyping_with_beartype(
     drawn: tuple[Callable[..., Any], list[Any]], data: st.DataObject
 ) -> None:
     function, box = drawn
-    ours, theirs = typed(function), jaxtyped(function, typechecker=beartype)
-    seen = []
-    for _ in range(4):
-        args, kwargs, result = data.draw(calls(function))
-        seen.append((args, kwargs, result))
-        box[:] = [result]
-        expected = accepts(lambda a=args, k=kwargs: theirs(*a, **k))
-        assert accepts(lambda a=args, k=kwargs: ours(*a, **k)) == expected
-    for args, kwargs, result in seen:
-        box[:] = [result]
-        expected = accepts(lambda a=args, k=kwargs: theirs(*a, **k))
-        assert accepts(lambda a=args, k=kwargs: ours(*a, **k)) == expected
-    for args, kwargs, _ in seen:  # calls that were accepted, with the results of others
-        for *_, result in seen:
-            box[:] = [result]
-            expected = accepts(lambda a=args, k=kwargs: theirs(*a, **k))
-            assert accepts(lambda a=args, k=kwargs: ours(*a, **k)) == expected
+    theirs = jaxtyped(function, typechecker=beartype)
+    assert_same_verdicts(function, box, data, typed(function), theirs)
+
+
+@DIFFERENTIAL
+@given(functions("self, "), st.data())
+def test_a_module_accepts_what_it_accepts_under_jaxtyping_with_beartype(
+    drawn: tuple[Callable[..., Any], list[Any]], data: st.DataObject
+) -> None:
+    function, box = drawn
+    checked = jaxtyped(function, typechecker=beartype)
+    theirs = type("Theirs", (torch.nn.Module,), {"forward": checked})()
+    ours = type("Ours", (typedwave.Module,), {"forward": function})()
+    assert_same_verdicts(function, box, data, ours, theirs)
 
 
 @pytest.fixture

@@ -77,33 +77,37 @@ def array_hints(hint: Any) -> Iterator[type[AbstractArray]]:
 
 def has_arrays(hint: Any) -> bool:
     """Whether there are jaxtyping annotations in a hint, or in the fields of records in it."""
-    return _has_arrays(hint, ())
+    return _reaches_array(hint, set())
+
+
+def record_fields(hint: Any) -> Mapping[str, Any]:
+    """The hints of the fields of a dataclass or NamedTuple that hold arrays; empty for others."""
+    return _array_fields(hint) if isinstance(hint, type) else {}
+
+
+def _reaches_array(hint: Any, seen: set[Any]) -> bool:
+    if is_array(hint):
+        return True
+    inside = [*get_args(hint)]
+    if isinstance(hint, type) and hint not in seen:
+        seen.add(hint)  # a record may hold others of its kind
+        inside += _all_fields(hint).values()
+    return any(_reaches_array(inner, seen) for inner in inside)
 
 
 @lru_cache(maxsize=1024)
-def record_fields(hint: Any) -> Mapping[str, Any]:
-    """The hints of the fields of a dataclass or NamedTuple that hold arrays; empty for others."""
-    return _record_fields(hint, ())
+def _array_fields(cls: type) -> Mapping[str, Any]:
+    return {name: field for name, field in _all_fields(cls).items() if has_arrays(field)}
 
 
-def _has_arrays(hint: Any, inside: tuple[Any, ...]) -> bool:
-    if is_array(hint) or any(_has_arrays(inner, inside) for inner in get_args(hint)):
-        return True
-    return hint not in inside and bool(_record_fields(hint, inside))
-
-
-def _record_fields(hint: Any, inside: tuple[Any, ...]) -> Mapping[str, Any]:
-    """Looks into a record, but not again into those ``inside`` of which it is looking already."""
-    is_record = isinstance(hint, type) and (
-        dataclasses.is_dataclass(hint) or (issubclass(hint, tuple) and hasattr(hint, "_fields"))
-    )
-    if not is_record:
-        return {}
+@lru_cache(maxsize=1024)
+def _all_fields(cls: type) -> Mapping[str, Any]:
+    is_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields")
     try:
-        hints = get_type_hints(hint, include_extras=True)
+        is_record = is_tuple or dataclasses.is_dataclass(cls)
+        return get_type_hints(cls, include_extras=True) if is_record else {}
     except Exception:  # what its own module cannot resolve, nobody can
         return {}
-    return {name: h for name, h in hints.items() if _has_arrays(h, (*inside, hint))}
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:
