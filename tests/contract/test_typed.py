@@ -1,10 +1,9 @@
-import asyncio
 import contextlib
 import functools
 import inspect
 import pickle
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np

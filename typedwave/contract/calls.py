@@ -105,6 +105,7 @@ class _ModuleCall:
         self._contract = contract
         self._forward = cls.forward
         self._state = state
+        self.attribute = state.attribute
         self.fact = contract.fact
         self.result_fact = contract.result_fact
         self._compared = Compared(
@@ -112,6 +113,7 @@ class _ModuleCall:
             result=_kind(contract, "return") if contract.has_result else None,
             asked=asked,
             places=state.places,
+            optional=[n for n, hint in state.hints.items() if NoneType in alternatives(hint)],
         )
 
     def written(self) -> Any:

@@ -68,6 +68,10 @@ class StateContract:
         found = [_fact(value) for value in self._values(module, instead).values()]
         return (self._cls, *found, *self._asked(module))
 
+    def attribute(self, module: Module, name: str) -> Any:
+        """What is known to a module under the name of one of its annotated attributes."""
+        return self._values(module, _NOTHING)[name]
+
     def claims(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> list[Claim]:
         """What the annotations say of the state of a module."""
         values = {name: _made(value) for name, value in self._values(module, instead).items()}

@@ -11,7 +11,7 @@ of one dict are guarded once for all layers; what belongs to one function is in 
 import inspect
 import itertools
 import linecache
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, Final, Literal
@@ -129,12 +129,14 @@ class Compared:
         asked: What ``{...}`` in shapes asks of self, as expressions.
         places: Where each attribute of the state is: ``"parameters"`` or ``"buffers"``; None if
             only the contract can read it.
+        optional: The attributes that may be None.
     """
 
     arguments: Mapping[str, Kind]
     result: Kind | None
     asked: tuple[str, ...]
     places: Mapping[str, str] | None
+    optional: Collection[str]
 
     @property
     def first(self) -> int | None:
@@ -246,6 +248,9 @@ def write_call(
         v = last("v")
         for i, (name, place) in enumerate(compared.places.items()):
             w, held = f"{PREFIX}w{i}", f"{PREFIX}{place}[{name!r}]"
+            if name in compared.optional:  # a None may be a plain attribute
+                elsewhere = f"{PREFIX}contract.attribute(self, {name!r})"
+                held = f"({held} if {name!r} in {PREFIX}{place} else {elsewhere})"
             loads.append(f"{w} = {held}")
             same.append(_HELD.format(x=w, d=last(f"e{i}"), s=last(f"t{i}"), v=v))
             kept.append(f"{held} is {w}")
