@@ -365,8 +365,8 @@ def test_inspect_as_json_has_the_rows(capsys):
     assert told["rows"][0] == {
         "path": "",
         "type": "MLP",
-        "inputs": "i64[32, 8]",
-        "output": "f32[32, 27]",
+        "inputs": "i64[B=32, context=8]",
+        "output": "f32[B=32, vocab_size=27]",
         "parameters": 0,
     }
 

@@ -1,7 +1,18 @@
-"""typedwave: shape-checked, typed tensor layers for PyTorch, and the means to check anyone's."""
+"""typedwave: shape-checked, typed tensor layers for PyTorch, and the means to check anyone's.
+
+PYTEST_DONT_REWRITE: the plugin of pytest imports nothing of this package until it is asked to.
+"""
 
 from typedwave import nn
-from typedwave.contract import Module, no_checks, set_checks, typed
+from typedwave.contract import (
+    Module,
+    install_import_hook,
+    load_ipython_extension,
+    no_checks,
+    set_checks,
+    typed,
+    unload_ipython_extension,
+)
 from typedwave.errors import (
     AnnotationError,
     ContractError,
@@ -17,8 +28,11 @@ __all__ = [
     "Module",
     "ShapeError",
     "StateError",
+    "install_import_hook",
+    "load_ipython_extension",
     "nn",
     "no_checks",
     "set_checks",
     "typed",
+    "unload_ipython_extension",
 ]

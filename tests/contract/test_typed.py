@@ -11,7 +11,7 @@ import postponed
 import pytest
 import torch
 from beartype import beartype
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from jaxtyping import Float, Float32, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
@@ -163,6 +163,7 @@ def assert_same_verdicts(
     theirs: Callable[..., Any],
 ) -> None:
     """Of drawn calls, the first time and repeated, and with the results of one another."""
+    note(f"{inspect.signature(function)}")
     seen = [data.draw(calls(function)) for _ in range(4)]
     again = [(args, kwargs, other) for args, kwargs, _ in seen for *_, other in seen]
     for args, kwargs, result in [*seen, *seen, *again, *seen]:

@@ -32,29 +32,33 @@ def lines(*rows: str) -> str:
 # the text
 
 
-def test_the_network_of_the_lecture():
-    network = MLP(NetworkConfig(), vocab_size=27, device="meta")
-    found = table(network, torch.zeros(32, 8, dtype=torch.int64, device="meta"))
-    assert str(found) == lines(
-        "path       type                input            output           parameters",
-        "(model)    MLP                 i64[32, 8]       f32[32, 27]               0",
-        "layers     Sequential          i64[32, 8]       f32[32, 27]               0",
-        "layers.0   Embedding           i64[32, 8]       f32[32, 8, 24]          648",
-        "layers.1   FlattenConsecutive  f32[32, 8, 24]   f32[32, 4, 48]            0",
-        "layers.2   Linear              f32[32, 4, 48]   f32[32, 4, 128]       6,144",
-        "layers.3   BatchNorm1d         f32[32, 4, 128]  f32[32, 4, 128]         256",
-        "layers.4   Tanh                f32[32, 4, 128]  f32[32, 4, 128]           0",
-        "layers.5   FlattenConsecutive  f32[32, 4, 128]  f32[32, 2, 256]           0",
-        "layers.6   Linear              f32[32, 2, 256]  f32[32, 2, 128]      32,768",
-        "layers.7   BatchNorm1d         f32[32, 2, 128]  f32[32, 2, 128]         256",
-        "layers.8   Tanh                f32[32, 2, 128]  f32[32, 2, 128]           0",
-        "layers.9   FlattenConsecutive  f32[32, 2, 128]  f32[32, 256]              0",
-        "layers.10  Linear              f32[32, 256]     f32[32, 128]         32,768",
-        "layers.11  BatchNorm1d         f32[32, 128]     f32[32, 128]            256",
-        "layers.12  Tanh                f32[32, 128]     f32[32, 128]              0",
-        "layers.13  Linear              f32[32, 128]     f32[32, 27]           3,483",
-        "total                                                                76,579",
-    )
+LECTURE = """\
+path       type                input                              output                             parameters
+(model)    MLP                 i64[B=32, context=8]               f32[B=32, vocab_size=27]                    0
+layers     Sequential          i64[32, 8]                         f32[32, 27]                                 0
+layers.0   Embedding           i64[*B=[32, 8]]                    f32[*B=[32, 8], embedding_dim=24]         648
+layers.1   FlattenConsecutive  f32[B=32, T=8, C=24]               f32[B=32, T//2=4, C*2=48]                   0
+layers.2   Linear              f32[*B=[32, 4], in_features=48]    f32[*B=[32, 4], out_features=128]       6,144
+layers.3   BatchNorm1d         f32[*B=[32, 4], num_features=128]  f32[*B=[32, 4], num_features=128]         256
+layers.4   Tanh                f32[*S=[32, 4, 128]]               f32[*S=[32, 4, 128]]                        0
+layers.5   FlattenConsecutive  f32[B=32, T=4, C=128]              f32[B=32, T//2=2, C*2=256]                  0
+layers.6   Linear              f32[*B=[32, 2], in_features=256]   f32[*B=[32, 2], out_features=128]      32,768
+layers.7   BatchNorm1d         f32[*B=[32, 2], num_features=128]  f32[*B=[32, 2], num_features=128]         256
+layers.8   Tanh                f32[*S=[32, 2, 128]]               f32[*S=[32, 2, 128]]                        0
+layers.9   FlattenConsecutive  f32[B=32, T=2, C=128]              f32[B=32, C*2=256]                          0
+layers.10  Linear              f32[*B=32, in_features=256]        f32[*B=32, out_features=128]           32,768
+layers.11  BatchNorm1d         f32[*B=32, num_features=128]       f32[*B=32, num_features=128]              256
+layers.12  Tanh                f32[*S=[32, 128]]                  f32[*S=[32, 128]]                           0
+layers.13  Linear              f32[*B=32, in_features=128]        f32[*B=32, out_features=27]             3,483
+total                                                                                                    76,579"""  # noqa: E501  # a table is as wide as it is
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_network_of_the_lecture(device):
+    network = MLP(NetworkConfig(), vocab_size=27, device=device)
+    example = torch.zeros(32, 8, dtype=torch.int64, device=device)
+    assert str(table(network, example)) == LECTURE
+    assert str(table(network, (32, 8))) == LECTURE
 
 
 def test_an_lstm_returns_tuples_in_tuples():
@@ -178,11 +182,16 @@ def test_every_layer_has_a_row_in_the_order_of_the_calls(widths, batch):
     assert found.parameters == sum(row.parameters for row in found.rows)
 
 
-def test_a_module_that_is_not_called_has_no_row_but_its_parameters_are_in_the_total():
+def test_a_module_that_is_not_called_is_said_not_to_be():
     network = nn.Identity()
     network.spare = nn.Linear(3, 5)
+    network.held = nn.ModuleList([nn.Sequential(nn.Tanh())])
     found = table(network, torch.zeros(2))
-    assert [row.path for row in found.rows] == [""]
+    assert found.rows[1:] == (
+        Row("spare", "Linear", "", "not called", 20),
+        Row("held.0", "Sequential", "", "not called", 0),
+        Row("held.0.0", "Tanh", "", "not called", 0),
+    )
     assert found.parameters == 20
 
 
@@ -300,5 +309,5 @@ def test_on_the_meta_device_no_kernel_runs_however_large_the_network(network):
     example = torch.zeros(1_000_000, 8, dtype=torch.int64, device="meta")
     with NoKernels():
         found = table(model, example)
-    assert found.rows[-1].output == "f32[1000000, 1000000]"
+    assert found.rows[-1].output == "f32[*B=1000000, out_features=1000000]"
     assert found.parameters > 10**12

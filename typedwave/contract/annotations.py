@@ -47,7 +47,7 @@ def state_hints(cls: type) -> dict[str, Any]:
     """
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        namespace = vars(sys.modules[base.__module__])
+        namespace = getattr(sys.modules.get(base.__module__), "__dict__", {})
         hints |= _resolved(inspect.get_annotations(base), namespace, base.__qualname__)
     return {name: hint for name, hint in hints.items() if any(array_hints(hint))}
 

@@ -221,11 +221,18 @@ class FunctionContract:
             return
         held, claims = state.past_claims(before, owner), state.claims(owner)
         moved = state.moved(before, after)
+        keeps = self.function.__name__ == "forward"  # others may be there to change the state
+        if not keeps:
+            held, moved = [], {}
         refused = in_scope(_OF_SELF, (owner,), {}, lambda: first_refused([*held, *claims]))
         if refused is None and not moved:
             return
         call = list(self.argument_claims(arguments or {}))
-        error: ContractError | None = drift_error(owner, held, claims, moved, call)
+        error: ContractError | None = (
+            drift_error(owner, held, claims, moved, call)
+            if keeps
+            else state_error(owner, claims, call)
+        )
         if error is None and refused is not None:
             error = refusal(owner, refused, call)
         assert error is not None
@@ -278,6 +285,7 @@ class FunctionContract:
     def result_claims(self, result: Any) -> list[Claim]:
         """What the annotation says of a result, if there is one."""
         judged = self.has_result and "return" in self.hints
+        judged = judged and result is not NotImplemented  # __eq__ and its like are not asked
         return [Claim(RESULT, result, self.hints["return"])] if judged else []
 
     @functools.cached_property

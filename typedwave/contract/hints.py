@@ -201,7 +201,7 @@ def _hint(size: Any) -> Any:
     return size if node is None or not node.has_hint() else node.hint
 
 
-def describe_array(dtype: torch.dtype, shape: Sequence[int]) -> str:
+def describe_array(dtype: torch.dtype, shape: Sequence[int | str]) -> str:
     """A dtype and a shape: ``f32[32, 8, 21]``."""
     short = _SHORT.get(dtype, str(dtype).removeprefix("torch."))
     return f"{short}[{', '.join(map(str, shape))}]"

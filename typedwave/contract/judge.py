@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import jaxtyping
 from beartype.door import is_bearable
+from beartype.roar import BeartypeException
 from jaxtyping import jaxtyped
 
 from typedwave.contract.hints import Claim, elements, fields, spell
@@ -63,6 +64,8 @@ def first_refused(claims: Iterable[Claim]) -> Claim | None:
                     f"the shape of {part.subject}, {spell(part.hint)}, cannot be read: {text}; a "
                     "name in arithmetic needs its size from an argument or attribute before it"
                 ) from None
+            except BeartypeException:  # a forward reference inside of a hint, say
+                holds = True
             if not holds:
                 return part
     return None

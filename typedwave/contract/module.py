@@ -112,6 +112,8 @@ def typed_class(cls: C) -> C:
     """
     if not issubclass(cls, torch.nn.Module) or not checks_are_on():
         return cls
+    if "__state_contract__" in vars(cls):  # it is checked already
+        return cls
     cls.__state_contract__ = StateContract(cls)  # type: ignore[attr-defined]  # ours
     forward = cls.forward  # its own or inherited, from a layer of torch say
     if isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward:

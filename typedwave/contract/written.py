@@ -11,6 +11,7 @@ of one dict are guarded once for all layers; what belongs to one function is in 
 import inspect
 import itertools
 import linecache
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
@@ -339,4 +340,5 @@ def _define(name: str, source: str, own: Mapping[str, Any]) -> Callable[..., Any
     made: dict[str, Any] = {}
     exec(compile(source, file, "exec"), NAMES, made)
     function: Callable[..., Any] = made[f"{PREFIX}make"](*own.values())
+    weakref.finalize(function, linecache.cache.pop, file, None)
     return function
