@@ -166,5 +166,5 @@ def test_an_async_generator_takes_what_is_sent_and_thrown() -> None:
 def test_a_value_like_one_before_asks_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     x = zeros(5)
     list(batches(x, x))
-    monkeypatch.setattr("typedwave.contract.function.first_refused", None)
+    monkeypatch.setattr("typedwave.contract.later.first_refused", None)
     assert len(list(batches(x, x))) == 2

@@ -1,9 +1,10 @@
+import asyncio
 import copy
 import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -79,6 +80,22 @@ def test_a_call_without_checks_leaves_nothing_to_be_remembered() -> None:
         layer(zeros(7, 3))
     assert refuses(lambda: head(zeros(3, 2).long()))
     assert layer(zeros(7, 3)).shape == (7, 2)
+
+
+def test_generators_and_coroutines_run_without_checks() -> None:
+    @typed
+    def values(x: Float[Tensor, "B"]) -> Iterator[Float[Tensor, "B"]]:
+        yield x
+
+    @typed
+    async def value(x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        return x
+
+    with no_checks():
+        assert list(values(zeros(3, 2)))[0].shape == (3, 2)
+        assert asyncio.run(value(zeros(3, 2))).shape == (3, 2)
+    assert refuses(lambda: list(values(zeros(3, 2))))
+    assert refuses(lambda: asyncio.run(value(zeros(3, 2))))
 
 
 def test_other_threads_are_checked_on() -> None:

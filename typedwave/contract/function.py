@@ -6,7 +6,7 @@ import itertools
 import weakref
 from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any, Final, NoReturn, get_args
+from typing import Any, Final, NoReturn
 
 import torch
 from torch.compiler import is_compiling
@@ -22,13 +22,14 @@ from typedwave.contract.facts import (
     fact_reader,
     names_asked,
 )
-from typedwave.contract.hints import RESULT, YIELDED, Claim, describe_array, has_arrays
+from typedwave.contract.hints import RESULT, Claim, describe_array, has_arrays
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import Facts, StateContract
+from typedwave.contract.switch import is_off
 from typedwave.contract.trail import forget, note
 from typedwave.errors import ContractError
 
-__all__ = ["CONTRACTS", "FunctionContract"]
+__all__ = ["CONTRACTS", "REMEMBERED", "FunctionContract"]
 
 REMEMBERED: Final = 4096
 """Verdicts a function remembers; past that it forgets all of them and starts again."""
@@ -77,7 +78,6 @@ class FunctionContract:
         self.has_result = "return" in annotations and not self.gives_later
         self.remembered: dict[Any, set[Any]] = {}
         self._count = 0
-        self._given: set[Any] = set()
         CONTRACTS[self.number] = self
 
     @functools.cached_property
@@ -133,8 +133,9 @@ class FunctionContract:
             arguments = self.bind(args, kwargs)
         except TypeError:
             return self.function(*args, **kwargs)  # Python words this error best
-        if any(isinstance(value, Proxy) for value in arguments.values()):
-            return self.function(*args, **kwargs)  # torch.fx traces: there is no shape to judge
+        traced_by_fx = any(isinstance(value, Proxy) for value in arguments.values())
+        if traced_by_fx or is_off(arguments.get("self")):  # what torch.fx traces has no shape
+            return self.function(*args, **kwargs)
         if is_compiling():  # a non-strict export runs this on fake tensors
             self.examine(arguments)
             result = self.function(*args, **kwargs)
@@ -189,27 +190,8 @@ class FunctionContract:
         claims = [*self.argument_claims(arguments), *self.result_claims(result)]
         refused = in_scope(self.signature, args, kwargs, lambda: first_refused([*held, *claims]))
         if refused is not None:
-            self._refuse(owner, held, claims, refused, arguments)
+            self.refuse(owner, held, claims, refused, arguments)
         self._remember(key, result)
-
-    def judge_given(self, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Judges what a generator yields or a coroutine returns, which is remembered as well."""
-        hint = self.hints.get("return", Any)
-        if not inspect.iscoroutinefunction(self.function):
-            hint = (*get_args(hint), Any)[0]  # Iterator[...], Generator[..., S, R]
-        arguments = self.bind(args, kwargs)
-        key, known = self.key(arguments), self._given_fact(hint, value)
-        if known is not None and (key, known) in self._given:
-            return
-        owner, state = self.owner(arguments)
-        held = [] if state is None else state.claims(owner)
-        subject = RESULT if inspect.iscoroutinefunction(self.function) else YIELDED
-        claims = [*self.argument_claims(arguments), Claim(subject, value, hint)]
-        refused = in_scope(self.signature, args, kwargs, lambda: first_refused([*held, *claims]))
-        if refused is not None:
-            self._refuse(owner, held, claims, refused, arguments)
-        if key is not None and known is not None and len(self._given) < REMEMBERED:
-            self._given.add((key, known))
 
     def judge_state(
         self, owner: Module, before: Facts, arguments: Mapping[str, Any] | None = None
@@ -288,6 +270,19 @@ class FunctionContract:
         judged = judged and result is not NotImplemented  # __eq__ and its like are not asked
         return [Claim(RESULT, result, self.hints["return"])] if judged else []
 
+    def refuse(
+        self,
+        owner: Any,
+        held: list[Claim],
+        claims: list[Claim],
+        refused: Claim,
+        arguments: Mapping[str, Any],
+    ) -> NoReturn:
+        """Raises the error of a call of which one claim was refused."""
+        name = self.name_of(owner)
+        error = argument_error(name, state=held, claims=claims, arguments=arguments)
+        raise error or refusal(name, refused, claims) from None
+
     @functools.cached_property
     def _readers(self) -> dict[str, Reader]:
         asked = names_asked(self.hints.values())
@@ -301,14 +296,6 @@ class FunctionContract:
                 hint = dict[str, hint]  # type: ignore[valid-type]  # likewise
             readers[name] = fact_reader(hint, by_value=name in asked)
         return readers
-
-    def _given_fact(self, hint: Any, value: Any) -> Any:
-        try:
-            fact = fact_reader(hint, by_value=False)(value)
-            hash(fact)
-        except TypeError:
-            return None
-        return fact
 
     def _judged_call(
         self,
@@ -339,22 +326,10 @@ class FunctionContract:
 
         refused, result = in_scope(self.signature, args, kwargs, run)
         if refused is not None:
-            self._refuse(owner, held, claims, refused, arguments)
+            self.refuse(owner, held, claims, refused, arguments)
         known = None if key is None else self._remember(key, result)
         note((self.who(owner), self, key or ((), ()), known))
         return result
-
-    def _refuse(
-        self,
-        owner: Any,
-        held: list[Claim],
-        claims: list[Claim],
-        refused: Claim,
-        arguments: Mapping[str, Any],
-    ) -> NoReturn:
-        name = self.name_of(owner)
-        error = argument_error(name, state=held, claims=claims, arguments=arguments)
-        raise error or refusal(name, refused, claims) from None
 
     def _key(self, owner: Any, before: Any, arguments: Mapping[str, Any]) -> Any:
         """The key of a call, or None if it must not be remembered."""
