@@ -138,6 +138,7 @@ def test_arguments_of_other_kinds_are_compared_as_they_are_remembered() -> None:
         assert module(x).shape == (2, 3)
         assert module(x, zeros(2)).shape == (2, 3)
         assert module(x, None, by=2.0, parts=(zeros(2), zeros(3))).shape == (2, 3)
+    assert module(x, zeros(2)).shape == (2, 3)
     ran = module.ran
     for call in (
         lambda: module(x, zeros(5)),
@@ -156,6 +157,36 @@ def test_arguments_of_other_kinds_are_compared_as_they_are_remembered() -> None:
     assert module.ran == ran
     with pytest.raises(ShapeError, match="the result has the wrong shape"):
         module(x, mode="b")
+
+
+def test_a_tensor_of_another_class_is_noticed() -> None:
+    class Needs(typedwave.Module):
+        def forward(self, x: Float[Parameter, "B"], y: Float[Parameter, "B"]) -> None: ...
+
+    needs = Needs()
+    x, y = Parameter(zeros(3)), Parameter(zeros(3))
+    for _ in range(2):
+        needs(x, y)
+    for args in ((zeros(3), y), (x, zeros(3))):
+        with pytest.raises(ShapeError, match="is not a Parameter"):
+            needs(*args)
+
+
+def test_a_call_like_the_last_one_is_not_checked_in_a_block_without_checks() -> None:
+    class Wrong(typedwave.Module):
+        wrong = False
+
+        def forward(self, x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+            return x[None] if self.wrong else x
+
+    module = Wrong()
+    for _ in range(2):
+        module(zeros(3))
+    module.wrong = True
+    with typedwave.no_checks():
+        assert module(zeros(3)).shape == (1, 3)
+    with pytest.raises(ShapeError):
+        module(zeros(3))
 
 
 def test_a_result_that_depends_on_values_is_judged_whenever_it_is_new() -> None:
@@ -188,14 +219,19 @@ def test_hooks_are_run_from_the_next_call_on(before: int) -> None:
         handle.remove()
         layer(zeros(3))
     assert len(seen) == 8
-    backward = layer.register_full_backward_hook(lambda *_: seen.append(2))
-    layer(zeros(3).requires_grad_()).sum().backward()
-    backward.remove()
-    pre = layer.register_full_backward_pre_hook(lambda *_: seen.append(3))
-    layer(zeros(3).requires_grad_()).sum().backward()
-    pre.remove()
-    layer(zeros(3).requires_grad_()).sum().backward()
-    assert seen[8:] == [2, 3]
+    for i, register in enumerate(
+        (
+            layer.register_full_backward_hook,
+            layer.register_full_backward_pre_hook,
+            nn.modules.module.register_module_full_backward_hook,
+            nn.modules.module.register_module_full_backward_pre_hook,
+        )
+    ):
+        handle = register(lambda *_, i=i: seen.append(i))
+        layer(zeros(3).requires_grad_()).sum().backward()
+        handle.remove()
+        layer(zeros(3).requires_grad_()).sum().backward()
+    assert seen[8:] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])

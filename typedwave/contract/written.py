@@ -89,11 +89,7 @@ def __call__({parameters}):
         return {_}contract.renew({passed})
     if {m}.opened:
         {_}note({m}.opened)
-    try:
-        {_}result = {_}function({passed})
-    except BaseException:
-        {_}forget()
-        raise
+    {_}result = {_}function({passed})
     try:
         {_}same = {kept}
     except (AttributeError, KeyError, TypeError):
