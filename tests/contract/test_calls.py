@@ -1,4 +1,5 @@
 import gc
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -7,6 +8,7 @@ import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 from torch.nn import Parameter
 
 import typedwave
@@ -235,6 +237,19 @@ def test_hooks_are_run_from_the_next_call_on(before: int) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])
+def test_a_module_that_is_compiled_in_place_runs_what_was_compiled(before: int) -> None:
+    torch._dynamo.reset()
+    layer, counter = Tanh(), CompileCounter()
+    for _ in range(before):
+        layer(zeros(3))
+    layer.compile(backend=counter, fullgraph=True)
+    for _ in range(3):
+        assert layer(zeros(3)).shape == (3,)
+    assert (counter.frame_count, counter.op_count) == (1, 1)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
 def test_a_forward_that_is_put_in_place_of_another_is_called(before: int) -> None:
     class Own(Tanh):
         pass
@@ -323,14 +338,27 @@ def test_a_forward_without_arguments_is_checked_and_traced() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.weight = Parameter(zeros(3, 2))
+            self.right = True
 
         def forward(self) -> Float[Tensor, "N C"]:
-            return self.weight if len(self.weight) == 3 else self.weight.T
+            return self.weight if self.right else self.weight.T
 
     table = Table()
     for _ in range(3):
         assert table().shape == (3, 2)
-    table.weight = Parameter(zeros(4, 2))
+
+    class Adds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = table
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.table()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit itself
+        assert torch.jit.trace(Adds(), (zeros(3, 2),))(zeros(3, 2)).shape == (3, 2)
+    table.right = False
     with pytest.raises(ShapeError, match="the result has the wrong shape"):
         table()
 

@@ -92,7 +92,7 @@ def test_generators_and_coroutines_run_without_checks() -> None:
         return x
 
     with no_checks():
-        assert list(values(zeros(3, 2)))[0].shape == (3, 2)
+        assert next(iter(values(zeros(3, 2)))).shape == (3, 2)
         assert asyncio.run(value(zeros(3, 2))).shape == (3, 2)
     assert refuses(lambda: list(values(zeros(3, 2))))
     assert refuses(lambda: asyncio.run(value(zeros(3, 2))))
@@ -129,6 +129,21 @@ def test_a_model_is_switched_off_with_all_that_is_in_it(used: bool) -> None:
     assert refuses(lambda: model[1][0](zeros(3)))
     set_checks(model, True)
     assert refuses(lambda: model[0](zeros(3).long()))
+
+
+def test_a_remembered_call_of_a_switched_off_module_is_not_checked() -> None:
+    class Wrong(typedwave.Module):
+        wrong = False
+
+        def forward(self, x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+            return x[None] if self.wrong else x
+
+    module = Wrong()
+    module(zeros(3))
+    set_checks(module, False)
+    module.wrong = True
+    assert module.forward(zeros(3)).shape == (1, 3)
+    assert module(zeros(3)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

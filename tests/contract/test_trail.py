@@ -1,6 +1,7 @@
 import copy
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -185,6 +186,18 @@ def test_functions_have_a_flow_of_what_returned_in_the_function_that_called_them
     assert flow(lambda: double(zeros(3, 1))) == []
 
 
+def test_a_function_that_raised_is_no_part_of_a_later_flow() -> None:
+    @typed
+    def fails(x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        raise KeyError(double(x))
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            fails(zeros(3))
+        double(zeros(3))
+        assert flow(lambda: double(zeros(3, 1))) == []
+
+
 def test_methods_hooked_modules_and_several_inputs_are_in_the_flow() -> None:
     class Attend(typedwave.Module):
         def forward(
@@ -236,6 +249,7 @@ def test_models_in_other_threads_are_left_out() -> None:
     def work() -> None:
         while not stop.is_set():
             other(zeros(8, 8))
+            time.sleep(1e-4)  # or its marks alone would fill the trail
 
     thread = threading.Thread(target=work)
     thread.start()

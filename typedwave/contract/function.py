@@ -1,5 +1,6 @@
 """The contract of one function: the claims of a call, their verdicts, and the memory of those."""
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -43,6 +44,7 @@ _LATER: Final = (
     inspect.iscoroutinefunction,
     inspect.isasyncgenfunction,
 )
+_is_tracing: Final = torch.jit.is_tracing  # type: ignore[attr-defined]  # by torch
 _STARS: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _numbers = itertools.count()
 
@@ -136,10 +138,12 @@ class FunctionContract:
         traced_by_fx = any(isinstance(value, Proxy) for value in arguments.values())
         if traced_by_fx or is_off(arguments.get("self")):  # what torch.fx traces has no shape
             return self.function(*args, **kwargs)
-        if is_compiling():  # a non-strict export runs this on fake tensors
-            self.examine(arguments)
+        if is_compiling() or _is_tracing():  # by a non-strict torch.export, by torch.jit.trace
+            with _untraced():
+                self.examine(arguments)
             result = self.function(*args, **kwargs)
-            self.examine(arguments, result)
+            with _untraced():
+                self.examine(arguments, result)
             return result
         owner, state = self.owner(arguments)
         before = () if state is None else state.facts(owner)
@@ -166,7 +170,7 @@ class FunctionContract:
             raise
 
     def examine(self, arguments: Mapping[str, Any], result: Any = _PENDING) -> None:
-        """Raises the error of a call on fake tensors, which the judge must not be asked about.
+        """Raises the error of a call that is traced, which the judge must not be asked about.
 
         Arguments that are no arrays are passed over: a compiler does not show all of them.
         """
@@ -344,8 +348,7 @@ class FunctionContract:
     def _remember(self, key: Any, result: Any) -> Any:
         """Remembers a call and the facts about its result, which it returns."""
         known = self.result_fact(result) if self.has_result else None
-        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # by torch
-        if tracing or (self.has_result and known is None):
+        if self.has_result and known is None:
             return known
         if self._count >= REMEMBERED:
             self.remembered.clear()
@@ -353,6 +356,17 @@ class FunctionContract:
         self.remembered.setdefault(key, set()).add(known)
         self._count += 1
         return known
+
+
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    """Lets torch.jit.trace look away: to it sizes are tensors, and comparing them is traced."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # by torch
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]  # likewise
 
 
 def _tell(fact: Any) -> str:

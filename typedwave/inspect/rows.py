@@ -59,9 +59,8 @@ class Watch:
         hidden = {part for module, found in parts.items() for part in found if part is not module}
         self._paths = {m: path for path, m in model.named_modules() if m not in hidden}
         self._parts = {module: parts[module] for module in self._paths}
-        self._types = {
-            module: _type(module) for module in self._paths
-        }  # a lazy one becomes another
+        # Taken now: a lazy module becomes another.
+        self._types = {module: _type(module) for module in self._paths}
         self._calls: list[tuple[Module, str]] = []
         self._outputs: dict[int, str] = {}
         self._running: list[tuple[int, NamedCall]] = []

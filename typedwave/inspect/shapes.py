@@ -75,8 +75,8 @@ def without_data(
 
     def tensor(position: int, shape: Any) -> Tensor:
         if is_array(shape):
-            kind, *_ = [*_fitting([shape], dtype or floating), dtype or floating]
-            return torch.empty(_numbers(shape), dtype=kind, device=device)
+            kinds = _fitting([shape], dtype or floating) or [floating]
+            return torch.empty(_numbers(shape), dtype=kinds[0], device=device)
         kind = dtype or _taken(model, position, floating)
         return torch.empty(shape, dtype=kind, device=device)
 

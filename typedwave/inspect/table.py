@@ -67,8 +67,8 @@ def table(
     Args:
         model: Any module, its own layers typed or not.
         example: The positional arguments of the call, or their shapes.
-        dtype: Of the tensors that shapes stand for. By default one that the annotation of the
-            model, or of its first layer, takes.
+        dtype: Of the tensors that shapes stand for; by default one that the annotation of the
+            model, or of its first layer, takes. Without a shape, an argument of the call.
         keywords: The other arguments of the call, taken as they are.
 
     Raises:
@@ -94,8 +94,10 @@ def table(
             example = stack.enter_context(without_data(model, example, shapes, dtype))
         else:
             stack.enter_context(state_kept(model, _copied))
+            keywords |= {} if dtype is None else {"dtype": dtype}
         watch.hook()
-        model.eval()
+        for module in model.modules():
+            module.training = False  # eval() may be refused, or write to the weights as LoRA's does
         try:
             with watch.used:
                 model(*example, **keywords)
