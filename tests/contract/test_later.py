@@ -110,6 +110,20 @@ def test_what_is_sent_thrown_and_returned_passes_through() -> None:
     assert stopped.value.value == "a, b, end"
 
 
+def test_a_value_that_answers_an_exception_is_judged() -> None:
+    @typed
+    def recovers(x: Float[Tensor, "B"]) -> Iterator[Float[Tensor, "B"]]:
+        try:
+            yield x
+        except ValueError:
+            yield x[None]
+
+    values = recovers(zeros(3))
+    next(values)
+    with pytest.raises(ShapeError, match="the yielded value has the wrong shape"):
+        values.throw(ValueError())
+
+
 def test_closing_reaches_the_body() -> None:
     closed = []
 

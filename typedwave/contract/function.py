@@ -5,7 +5,7 @@ import functools
 import inspect
 import itertools
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final, NoReturn
 
@@ -44,7 +44,7 @@ _LATER: Final = (
     inspect.iscoroutinefunction,
     inspect.isasyncgenfunction,
 )
-_is_tracing: Final = torch.jit.is_tracing  # type: ignore[attr-defined]  # by torch
+_is_tracing: Final[Callable[[], bool]] = torch.jit.is_tracing  # type: ignore[attr-defined]  # by torch
 _STARS: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _numbers = itertools.count()
 

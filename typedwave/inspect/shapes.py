@@ -1,30 +1,20 @@
-"""A shape in the place of an example: the model is called on tensors without data."""
+"""Shapes in the place of an example, and the tensors that they stand for."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import torch
 from beartype.door import is_bearable
 from torch import Tensor
-from torch._subclasses.fake_tensor import (  # private by its path, but documented
-    FakeTensor,
-    FakeTensorMode,
-    UnsupportedFakeTensorException,
-    unset_fake_temporarily,
-)
-from torch.nn import Embedding, EmbeddingBag, Module, Parameter
+from torch.nn import Embedding, EmbeddingBag, Module
 
 from typedwave.contract.axes import read_axes
 from typedwave.contract.hints import array_hints, is_array, spell
-from typedwave.inspect.kept import LAZY, state_kept, unbuilt
 from typedwave.inspect.names import Forward
 
-__all__ = ["shapes_at", "without_data"]
+__all__ = ["Shapes", "replaced"]
 
-_LOG: Final = logging.getLogger("torch._subclasses.fake_tensor")
 _DTYPES: Final = (
     torch.float32,
     torch.int64,
@@ -41,54 +31,55 @@ _DTYPES: Final = (
 )
 
 
-def shapes_at(model: Module, example: Sequence[Any]) -> set[int]:
-    """The positions of an example where there are shapes, inside of a list perhaps.
+class Shapes:
+    """The shapes in an example, inside of lists perhaps; true if there are any.
 
-    What the model's annotation takes as it is, a ``tuple[int, int]`` say, is none.
+    What the annotation of the model takes as it is, a ``tuple[int, int]`` say, is no shape.
     """
-    forward = Forward(model)
-    hints = [forward.hint_at(i) for i in range(len(example))]
-    return {
-        i
-        for i, (value, hint) in enumerate(zip(example, hints, strict=True))
-        if _holds_shape(value) and (hint in (None, Any, object) or not is_bearable(value, hint))
-    }
+
+    def __init__(self, model: Module, example: Sequence[Any]) -> None:
+        self._model, self._example = model, example
+        held = (*model.parameters(), *model.buffers())
+        floating = (tensor.dtype for tensor in held if tensor.is_floating_point())
+        self._floating = next(floating, torch.get_default_dtype())
+        self._device = held[0].device if held else torch.get_default_device()
+        hints = map(Forward(model).hint_at, range(len(example)))
+        self._at = {i for i, hint in enumerate(hints) if _has_shapes(example[i], hint)}
+
+    def __bool__(self) -> bool:
+        return len(self._at) > 0
+
+    def tensors(self, dtype: torch.dtype | None) -> list[Any]:
+        """The example with tensors in the place of shapes, where the model is.
+
+        Args:
+            dtype: Of the tensors; by default what the model, or its first layer, takes.
+        """
+        return [
+            replaced(value, partial(self._tensor, i, dtype)) if i in self._at else value
+            for i, value in enumerate(self._example)
+        ]
+
+    def _tensor(self, position: int, dtype: torch.dtype | None, value: Any) -> Any:
+        if is_array(value):
+            kinds = _fitting([value], dtype or self._floating) or [self._floating]
+            return torch.empty(_numbers(value), dtype=kinds[0], device=self._device)
+        if _is_shape(value):
+            kind = dtype or _taken(self._model, position, self._floating)
+            return torch.empty(value, dtype=kind, device=self._device)
+        return value
 
 
-@contextmanager
-def without_data(
-    model: Module, example: Sequence[Any], shapes: set[int], dtype: torch.dtype | None
-) -> Iterator[tuple[Any, ...]]:
-    """Lends a model parameters and buffers without data, and gives its inputs without data.
-
-    They tell the device on which the model is, but there is no memory behind them.
-
-    Args:
-        model: The model.
-        example: Its positional arguments.
-        shapes: The positions of those in which shapes become tensors.
-        dtype: Of these tensors; by default what the model, or its first layer, takes.
-    """
-    held = (*model.parameters(), *model.buffers())
-    device = held[0].device if held else torch.get_default_device()
-    floating = next((p.dtype for p in held if p.is_floating_point()), torch.get_default_dtype())
-
-    def tensor(position: int, shape: Any) -> Tensor:
-        if is_array(shape):
-            kinds = _fitting([shape], dtype or floating) or [floating]
-            return torch.empty(_numbers(shape), dtype=kinds[0], device=device)
-        kind = dtype or _taken(model, position, floating)
-        return torch.empty(shape, dtype=kind, device=device)
-
-    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False)
-    with _quiet(), state_kept(model, partial(_lend, mode)), mode:
-        for module in model.modules():
-            if infer := vars(module).get("_initialize_hook"):  # of a lazy module
-                module._forward_pre_hooks[infer.id] = partial(_build, device)
-        yield tuple(
-            _shapes_made(value, partial(tensor, i)) if i in shapes else value
-            for i, value in enumerate(example)
-        )
+def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """A value, or a list, tuple or dict of values and so on, with others in their place."""
+    other = replace(value)
+    if other is not value:
+        return other
+    if type(value) is dict:
+        return {key: replaced(part, replace) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(replaced(part, replace) for part in value)
+    return value
 
 
 def _is_shape(value: Any) -> bool:
@@ -98,21 +89,10 @@ def _is_shape(value: Any) -> bool:
     return numbers and all(type(size) is int for size in value)
 
 
-def _holds_shape(value: Any) -> bool:
-    inside = value.values() if type(value) is dict else value
-    return _is_shape(value) or (
-        type(value) in (list, tuple, dict) and any(map(_holds_shape, inside))
-    )
-
-
-def _shapes_made(value: Any, make: Callable[[Any], Tensor]) -> Any:
-    if _is_shape(value):
-        return make(value)
-    if type(value) is dict:
-        return {key: _shapes_made(part, make) for key, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_shapes_made(part, make) for part in value)
-    return value
+def _has_shapes(value: Any, hint: Any) -> bool:
+    found: list[Any] = []
+    replaced(value, lambda part: found.append(part) if _is_shape(part) else part)
+    return len(found) > 0 and (hint in (None, Any, object) or not is_bearable(value, hint))
 
 
 def _numbers(shape: Any) -> list[int]:
@@ -144,42 +124,9 @@ def _taken(module: Module, position: int, floating: torch.dtype) -> torch.dtype:
 
 def _fitting(arrays: Sequence[Any], first: torch.dtype) -> list[torch.dtype]:
     """The dtypes that one of the annotations takes."""
+    kinds = [array.dtype[Tensor, ""] for array in arrays]
     return [
         dtype
         for dtype in (first, *_DTYPES)
-        if any(
-            isinstance(torch.empty((), dtype=dtype, device="meta"), a.dtype[Tensor, ""])
-            for a in arrays
-        )
+        if any(isinstance(torch.empty((), dtype=dtype, device="meta"), kind) for kind in kinds)
     ]
-
-
-def _lend(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
-    if isinstance(tensor, LAZY):
-        return unbuilt(tensor, "meta")
-    try:
-        return mode.from_tensor(tensor) if type(tensor) in (Tensor, Parameter) else tensor
-    except UnsupportedFakeTensorException:  # a quantized one
-        return tensor
-
-
-def _build(device: torch.device, module: Any, args: tuple[Any, ...], kwargs: Any) -> None:
-    """Lets a lazy module make its parameters, which cannot be done with the mode on."""
-    with unset_fake_temporarily():
-        module._infer_parameters(module, args, kwargs)
-    for held in (module._parameters, module._buffers):
-        for name, made in held.items():
-            if made is not None and not isinstance(made, FakeTensor):
-                fake = torch.empty_like(made, device=device)
-                held[name] = Parameter(fake) if isinstance(made, Parameter) else fake
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps torch from printing a traceback of an error that is raised as well."""
-    silence: Any = lambda record: False  # noqa: E731
-    _LOG.addFilter(silence)
-    try:
-        yield
-    finally:
-        _LOG.removeFilter(silence)

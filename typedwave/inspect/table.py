@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from typedwave.errors import ContractError
+from typedwave.inspect.fake import without_data
 from typedwave.inspect.html import as_html
 from typedwave.inspect.kept import LAZY, state_kept, unbuilt
 from typedwave.inspect.modes import modes_kept
 from typedwave.inspect.rows import Row, Watch, numbers
-from typedwave.inspect.shapes import shapes_at, without_data
+from typedwave.inspect.shapes import Shapes
 
 __all__ = ["Table", "table"]
 
@@ -84,14 +85,15 @@ def table(
         1        Tanh        f32[2, 5]  f32[2, 5]           0
         total                                              20
     """
-    watch, shapes = Watch(model), shapes_at(model, example)
+    watch, shapes = Watch(model), Shapes(model, example)
     with ExitStack() as stack:
         stack.enter_context(_generators_kept(model))
         stack.enter_context(_nothing_compiled())
         stack.enter_context(modes_kept(model))  # a scripted module has its own elsewhere
         stack.enter_context(torch.no_grad())
         if shapes:
-            example = stack.enter_context(without_data(model, example, shapes, dtype))
+            lend = stack.enter_context(without_data(model))
+            example, keywords = tuple(lend(shapes.tensors(dtype))), lend(keywords)
         else:
             stack.enter_context(state_kept(model, _copied))
             keywords |= {} if dtype is None else {"dtype": dtype}
