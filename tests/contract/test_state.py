@@ -644,3 +644,19 @@ def test_threads_share_a_layer() -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_parametrization_is_looked_at_without_being_changed(training: bool) -> None:
+    spectral_norm = torch.nn.utils.parametrizations.spectral_norm
+    torch.manual_seed(0)
+    plain = spectral_norm(torch.nn.Linear(3, 2))
+    torch.manual_seed(0)
+    layer = spectral_norm(typedwave.nn.Linear(3, 2))
+    for x in (torch.randn(7, 3), torch.randn(7, 3), torch.randn(5, 3)):
+        assert torch.equal(layer.train(training)(x), plain.train(training)(x))
+        with pytest.raises(ShapeError, match=r"in_features = 3 comes from weight f32\[2, 3\]"):
+            layer(zeros(7, 4))
+    assert all(module.training is training for module in layer.modules())
+    for name, value in plain.state_dict().items():
+        assert torch.equal(layer.state_dict()[name], value)
