@@ -10,6 +10,7 @@ from typing import (
     ParamSpec,
     Protocol,
     Self,
+    TypeVar,
     runtime_checkable,
 )
 
@@ -612,3 +613,25 @@ def test_a_tuple_of_a_wrong_length_is_told_beside_another_mistake():
         .splitlines()[0]
         .endswith('x is not tuple[Float "A", Float "B"]; y has the wrong shape')
     )
+
+
+def test_what_a_comparison_gives_back_to_python_is_no_result():
+    class Sized:
+        @typed
+        def __eq__(self, other: object) -> bool:
+            return NotImplemented
+
+    assert (Sized() == 3) is False
+
+
+T = TypeVar("T", bound="Later")
+
+
+def test_a_hint_that_beartype_cannot_judge_from_outside_is_passed_over():
+    @typed
+    def make(cls: type[T], x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        return x
+
+    assert make(int, torch.zeros(3)).shape == (3,)
+    with pytest.raises(ShapeError, match="x has the wrong shape"):
+        make(int, torch.zeros(3, 3))

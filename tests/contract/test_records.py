@@ -1,5 +1,5 @@
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
@@ -134,3 +134,56 @@ def test_records_alike_ask_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     loss(good(11), zeros(2))
     monkeypatch.setattr("typedwave.contract.function.first_refused", None)
     assert loss(good(11), zeros(2)).shape == ()
+
+
+@dataclass
+class Node:
+    """Holds others of its kind, and no tensor."""
+
+    parent: "Node | None" = None
+    children: "list[Node]" = field(default_factory=list)
+
+
+@dataclass
+class Unset:
+    """Has a field that nothing sets."""
+
+    x: Float[Tensor, "B"]
+    later: Float[Tensor, "B"] = field(init=False)
+
+
+class Kind(NamedTuple):
+    """Has a tensor beside a value that counts."""
+
+    both: tuple[Float[Tensor, "B"], Literal["a", "b"]]
+
+
+def test_records_of_no_tensor_are_told_by_their_class() -> None:
+    @typed
+    def depth(node: Node) -> int:
+        return 1 if node.parent is None else 1 + depth(node.parent)
+
+    assert depth(Node(Node())) == 2
+    with pytest.raises(ShapeError, match="node is not Node"):
+        depth(None)  # type: ignore[arg-type]
+
+
+def test_a_field_that_is_not_set_is_passed_over() -> None:
+    @typed
+    def use(unset: Unset) -> None: ...
+
+    unset = Unset(zeros(3))
+    use(unset)
+    unset.later = zeros(4)
+    with pytest.raises(ShapeError, match=r"unset.later has the wrong shape"):
+        use(unset)
+
+
+def test_a_value_beside_a_tensor_in_a_field_counts() -> None:
+    @typed
+    def use(kind: Kind) -> None: ...
+
+    use(Kind((zeros(3), "a")))
+    use(Kind((zeros(3), "a")))
+    with pytest.raises(ShapeError, match=r"kind.both"):
+        use(Kind((zeros(3), "c")))  # type: ignore[arg-type]

@@ -194,7 +194,7 @@ def test_a_function_that_raised_is_no_part_of_a_later_flow() -> None:
     for _ in range(3):
         with pytest.raises(KeyError):
             fails(zeros(3))
-        double(zeros(3))
+        pair(zeros(3))
         assert flow(lambda: double(zeros(3, 1))) == []
 
 

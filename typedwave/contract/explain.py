@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 import torch
-from beartype.door import is_bearable
 from jaxtyping import Shaped
 from torch import Tensor
 from torch.nn import Module
@@ -17,6 +16,7 @@ from typedwave.contract.hints import (
     GIVEN,
     Claim,
     alternatives,
+    bears,
     describe,
     elements,
     fields,
@@ -266,12 +266,12 @@ def _hold_array(
 def _bearable_apart(claim: Claim, members: Sequence[Any]) -> bool:
     """Whether a value that is no array is an instance, the shapes inside a container aside."""
     if not has_arrays(claim.hint):
-        return is_bearable(claim.value, claim.hint)
+        return bears(claim.hint, claim.value)
     for member in members:
         if is_array(member):
             continue
         if not has_arrays(member):
-            if is_bearable(claim.value, member):
+            if bears(member, claim.value):
                 return True
             continue
         origin, inner = get_origin(member) or member, get_args(member)

@@ -8,6 +8,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import torch
+from beartype.door import is_bearable
+from beartype.roar import BeartypeException
 from jaxtyping import AbstractArray
 from torch import Tensor
 
@@ -18,6 +20,7 @@ __all__ = [
     "Claim",
     "alternatives",
     "array_hints",
+    "bears",
     "describe",
     "describe_array",
     "elements",
@@ -115,6 +118,18 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def bears(hint: Any, value: Any) -> bool:
+    """Whether a value is what a hint says, to beartype, and in the scope of axis names that is open.
+
+    What beartype cannot judge from outside of the function, such as a forward reference inside of
+    another hint, passes.
+    """
+    try:
+        return is_bearable(value, hint)
+    except BeartypeException:
+        return True
 
 
 def elements(claim: Claim) -> Iterator[Claim]:

@@ -6,11 +6,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import jaxtyping
-from beartype.door import is_bearable
-from beartype.roar import BeartypeException
 from jaxtyping import jaxtyped
 
-from typedwave.contract.hints import Claim, elements, fields, spell
+from typedwave.contract.hints import Claim, bears, elements, fields, spell
 from typedwave.errors import AnnotationError
 
 __all__ = ["first_refused", "in_scope"]
@@ -57,15 +55,13 @@ def first_refused(claims: Iterable[Claim]) -> Claim | None:
             if inside and (refused := in_scope(_NOTHING, (), {}, partial(first_refused, inside))):
                 return refused
             try:
-                holds = is_bearable(part.value, part.hint)
+                holds = bears(part.hint, part.value)
             except jaxtyping.AnnotationError as error:
                 text = str(error).split(". ")[0]
                 raise AnnotationError(
                     f"the shape of {part.subject}, {spell(part.hint)}, cannot be read: {text}; a "
                     "name in arithmetic needs its size from an argument or attribute before it"
                 ) from None
-            except BeartypeException:  # a forward reference inside of a hint, say
-                holds = True
             if not holds:
                 return part
     return None
