@@ -170,6 +170,7 @@ def test_what_is_off_is_traced_unchecked() -> None:
     layer = Wrong()
     set_checks(layer, False)
     assert torch.compile(layer, backend="eager", fullgraph=True)(zeros(3)).shape == (3,)
+    assert torch.compile(layer, backend="eager", fullgraph=True)(zeros(3, 2)).shape == (3, 2)
     torch._dynamo.reset()
     with no_checks():
         assert torch.compile(Wrong(), backend="eager", fullgraph=True)(zeros(3)).shape == (3,)

@@ -121,7 +121,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def bears(hint: Any, value: Any) -> bool:
-    """Whether a value is what a hint says, to beartype, and in the scope of axis names that is open.
+    """Whether a value is what a hint says, in the scope of axis names that is open.
 
     What beartype cannot judge from outside of the function, such as a forward reference inside of
     another hint, passes.
