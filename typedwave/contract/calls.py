@@ -7,8 +7,9 @@ module, so that a call like it costs little more than torch's.
 
 import functools
 from collections.abc import Sequence
+from inspect import Parameter
 from types import NoneType
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.nn.modules.module as torch_module
@@ -25,6 +26,11 @@ from typedwave.contract.written import NAMES, PREFIX, Compared, Kind, write_call
 
 __all__ = ["install_call"]
 
+_BY_POSITION: Final = (
+    Parameter.POSITIONAL_ONLY,
+    Parameter.POSITIONAL_OR_KEYWORD,
+    Parameter.VAR_POSITIONAL,
+)
 _TORCH_CALL = Module.__call__
 NAMES.update(
     {
@@ -61,7 +67,14 @@ def _traced_call(self: Module, *args: Any, **kwargs: Any) -> Any:
     return self.forward(*args, **kwargs)
 
 
+def _given(values: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a call as they came."""
+    return (*[value for value in values if value is not Parameter.empty], *more)
+
+
 NAMES[f"{PREFIX}traced_call"] = _traced_call
+NAMES[f"{PREFIX}given"] = _given
+NAMES[f"{PREFIX}missing"] = Parameter.empty
 
 
 def install_call(cls: type[Module]) -> None:
@@ -101,6 +114,10 @@ class _ModuleCall:
         asked = questions_to_self(contract.hints.values(), contract.judged)
         if asked is None or not contract.is_remembered:
             raise ValueError("calls are judged every time")
+        parameters = contract.signature.parameters.values()
+        passed = [p.name for p in parameters if p.kind in _BY_POSITION]
+        if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+            raise ValueError("calls have keywords")
         self._cls = cls
         self._contract = contract
         self._forward = cls.forward
@@ -109,7 +126,7 @@ class _ModuleCall:
         self.fact = contract.fact
         self.result_fact = contract.result_fact
         self._compared = Compared(
-            arguments={name: _kind(contract, name) for name in contract.judged},
+            arguments={name: _kind(contract, name) for name in contract.judged if name in passed},
             result=_kind(contract, "return") if contract.has_result else None,
             asked=asked,
             places=state.places,
@@ -133,38 +150,38 @@ class _ModuleCall:
         return call
 
     def other_call(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls a module that has no last call of this class to compare with."""
+        """Calls a module that has no last call of this class, or with keywords."""
         owner = args[0]
         memory = getattr(owner, ATTRIBUTE)
         if memory is not OFF and memory is not COMPILED:
-            return self.renew(*args, **kwargs)
+            return Module.__call__(*args, **kwargs) if kwargs else self.renew(*args)
         patched = "forward" in vars(owner) or self._cls.forward is not self._forward
         if patched or owner._compiled_call_impl is not None or _has_hooks(owner):
             return Module.__call__(*args, **kwargs)
         return self._contract.function(*args, **kwargs)
 
-    def renew(self, *args: Any, **kwargs: Any) -> Any:
+    def renew(self, *args: Any) -> Any:
         """Calls a module as torch does, and keeps the call for the next one if it was good."""
         contract = self._contract
         try:
-            arguments = contract.bind(args, kwargs)
+            arguments = contract.bind(args, {})
         except TypeError:
-            return Module.__call__(*args, **kwargs)  # Python words this error best
+            return Module.__call__(*args)  # Python words this error best
         key = contract.key(arguments)
-        result = Module.__call__(*args, **kwargs)
+        result = Module.__call__(*args)
         known = contract.result_fact(result) if contract.has_result else None
         if key is not None and contract.is_known(known, contract.remembered.get(key, set())):
             self._keep(arguments["self"], key, known)
         return result
 
-    def judge_after(self, mark: tuple[Any, ...], result: Any, *args: Any, **kwargs: Any) -> None:
+    def judge_after(self, mark: tuple[Any, ...], result: Any, *args: Any) -> None:
         """Judges a result or a state that the last call did not leave."""
         contract, key = self._contract, mark[2]
-        arguments = contract.bind(args, kwargs)
+        arguments = contract.bind(args, {})
         contract.judge_state(arguments["self"], key[0], arguments)
         known = contract.result_fact(result) if contract.has_result else None
         if not contract.is_known(known, contract.remembered.get(key, set())):
-            contract.judge_result(key, result, *args, **kwargs)
+            contract.judge_result(key, result, *args)
 
     def _keep(self, owner: Module, key: Any, known: Any) -> None:
         last = vars(owner).get(ATTRIBUTE)
@@ -176,7 +193,6 @@ class _ModuleCall:
         values: dict[str, Any] = {
             "mark": (who, self._contract, key, known),
             "opened": (who,) if owner._modules else None,
-            "names": vars(owner),
             "training": owner.training,
             "h1": owner._forward_hooks,
             "h2": owner._forward_pre_hooks,
@@ -186,8 +202,9 @@ class _ModuleCall:
             "held": held,
         }
         try:
-            for i, (kind, fact) in enumerate(zip(compared.arguments.values(), facts, strict=True)):
-                values |= _parts(kind, fact, str(i))
+            told = dict(zip(self._contract.judged, facts, strict=True))
+            for i, (name, kind) in enumerate(compared.arguments.items()):
+                values |= _parts(kind, told[name], str(i))
             if compared.first is not None:
                 values["first"] = frozenset([values[f"s{compared.first}"]])
             if compared.places:

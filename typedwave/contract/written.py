@@ -62,23 +62,24 @@ _DRIFT = """\
     if {_}state is not None and {_}state.facts(self) != {_}held:
         {_}contract.judge_state(self, {_}held)
 """
-# What torch's own call does with hooks, tracers and patched forwards is left to it: it ends in
-# the checked forward. Under torch.jit.trace sizes are tensors, and comparing them would be traced:
-# the first shape is looked up by its hash, which is another then, before any is compared.
+# What torch's own call does with hooks, tracers and patched forwards is left to it, with the
+# arguments as they came: it ends in the checked forward. So is a call with keywords. Under
+# torch.jit.trace sizes are tensors, and comparing them would be traced: the first shape is looked
+# up by its hash, which is another then, before any is compared.
 _CALL = """\
-def __call__({parameters}):
+def __call__(self, {parameters}/, *{star}, **{_}kwargs):
     if {_}is_dynamo_compiling():
-        return {_}traced_call({passed})
+        return {_}traced_call(self, *{given}, **{_}kwargs)
     {m} = self._typedwave
-    if {m}.__class__ is not {_}Layout:
-        return {_}contract.other_call({passed})
-    try:
+    if {_}kwargs{more} or {m}.__class__ is not {_}Layout:
+        return {_}contract.other_call(self, *{given}, **{_}kwargs)
+{defaults}    try:
 {loads}        {_}same = (
             not (
                 {m}.h1 or {m}.h2 or {m}.h3 or {m}.h4
                 or {_}forward_hooks or {_}forward_pre_hooks
                 or {_}backward_hooks or {_}backward_pre_hooks
-                or {_}paused or "forward" in {m}.names
+                or {_}paused or "forward" in self.__dict__
             )
             and {_}cls.forward is {_}forward
             and {same}
@@ -86,7 +87,7 @@ def __call__({parameters}):
     except (AttributeError, KeyError, TypeError):
         {_}same = False
     if not {_}same:
-        return {_}contract.renew({passed})
+        return {_}contract.renew(self, *{given})
     if {m}.opened:
         {_}note({m}.opened)
     {_}result = {_}function({passed})
@@ -95,7 +96,7 @@ def __call__({parameters}):
     except (AttributeError, KeyError, TypeError):
         {_}same = False
     if not {_}same:
-        {_}contract.judge_after({m}.mark, {_}result, {passed})
+        {_}contract.judge_after({m}.mark, {_}result, self, *{given})
     {_}note({m}.mark)
     return {_}result
 """
@@ -109,6 +110,7 @@ _HELD = (
 )
 _STATE_FACTS = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {x}.device)"
 
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _MEMORY: Final = f"{PREFIX}memory"
 _numbers = itertools.count()
 
@@ -201,8 +203,8 @@ def write_call(
 
     Returns:
         The function, and the class of memory that it reads. Its slots: the marks that a call
-        leaves where it returns and where it begins (``mark``, ``opened``), the attributes of the
-        module (``names``), four dicts of hooks (``h1`` to ``h4``), what was ``asked``; of argument
+        leaves where it returns and where it begins (``mark``, ``opened``), four dicts of hooks
+        (``h1`` to ``h4``), what was ``asked``; of argument
         i class or fact (``c0``), dtype (``d0``) and shape (``s0``, or, as the only element of a
         set, ``first``); of the state all facts (``held``) or mode and device (``training``,
         ``v``), and of attribute i dtype (``e0``) and shape (``t0``); of the result ``c``, ``d``
@@ -212,7 +214,13 @@ def write_call(
     same: list[str] = []
     kept: list[str] = []
     first = compared.first
-    slots = ["mark", "opened", "names", "h1", "h2", "h3", "h4"]
+    positional = [p for p in signature.parameters.values() if p.kind in _POSITIONAL][1:]
+    stars = [p.name for p in signature.parameters.values() if p.kind is Parameter.VAR_POSITIONAL]
+    star = stars[0] if stars else f"{PREFIX}args"
+    required = [p.name for p in positional if p.default is Parameter.empty]
+    # The values of those with defaults, which may be missing; what is missing is not passed on.
+    values = {p.name: f"{PREFIX}a_{p.name}" for p in positional if p.name not in required}
+    slots = ["mark", "opened", "h1", "h2", "h3", "h4"]
 
     def last(name: str) -> str:
         slots.append(name)
@@ -232,7 +240,8 @@ def write_call(
         same.append(f"({', '.join(compared.asked)},) == {last('asked')}")
     arguments = list(enumerate(compared.arguments.items()))
     for i, (name, kind) in sorted(arguments, key=lambda argument: argument[0] != first):
-        same.append(like_last(name, kind, i, f"{PREFIX}contract.fact({name!r}, {name})"))
+        x = values.get(name, name)
+        same.append(like_last(x, kind, i, f"{PREFIX}contract.fact({name!r}, {x})"))
     if compared.places is None:
         held = last("held")
         same.append(f"{PREFIX}facts(self) == {held}")
@@ -258,8 +267,18 @@ def write_call(
     source = _CALL.format(
         _=PREFIX,
         m=_MEMORY,
-        parameters=_declared(signature),
-        passed=_passed(signature),
+        parameters="".join(f"{p.name}={PREFIX}missing, " for p in positional),
+        star=star,
+        more=("" if stars else f" or {star}")
+        + (f" or {required[-1]} is {PREFIX}missing" if required else ""),
+        given=f"{PREFIX}given(({''.join(f'{p.name}, ' for p in positional)}), {star})",
+        defaults="".join(
+            f"    {x} = {PREFIX}default_{name} if {name} is {PREFIX}missing else {name}\n"
+            for name, x in values.items()
+        ),
+        passed=", ".join(
+            ["self", *(values.get(p.name, p.name) for p in positional), *(f"*{s}" for s in stars)]
+        ),
         loads="".join(f"        {line}\n" for line in loads),
         same=" and ".join(same) or "True",
         kept=" and ".join(kept) or "True",
