@@ -11,7 +11,7 @@ from typedwave.contract.calls import install_call
 from typedwave.contract.decorator import typed
 from typedwave.contract.explain import state_error
 from typedwave.contract.state import StateContract
-from typedwave.contract.switch import checks_are_on, is_off
+from typedwave.contract.switch import ATTRIBUTE, OFF, checks_are_on, is_off
 from typedwave.errors import StateError
 
 __all__ = ["Module", "typed_class"]
@@ -75,6 +75,13 @@ class Module(torch.nn.Module):
             if contract is not None and not is_off(module):
                 _raise(state_error(module, contract.converted(module, fn)))
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # by torch
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is remembered of the last call is no part of a pickle; that checks are off is.
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[no-untyped-call]  # by torch
+        if state.get(ATTRIBUTE) is not OFF:
+            state.pop(ATTRIBUTE, None)
+        return state
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any

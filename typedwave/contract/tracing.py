@@ -34,7 +34,10 @@ def before_body(context: Any) -> None:
 
 def after_body(context: Any) -> None:
     """What Dynamo calls after it traced the body: checks the result and the state it leaves."""
-    contract, arguments, owner = _call(context)
+    try:
+        contract, arguments, owner = _call(context)
+    except KeyError:  # the body ended a graph, and what is left of the frame has not all of it
+        return
     if is_off(owner):
         return
     result = local(context, f"{PREFIX}result")
@@ -91,6 +94,8 @@ def _python(variable: Any) -> Any:
     from torch._dynamo import variables as kinds
 
     if isinstance(variable, kinds.LazyVariableTracker):
+        if not variable.is_realized() and isinstance(variable.original_value(), Tensor):
+            return variable.original_value()  # an input that the graph has not met so far
         variable = variable.realize()
     if isinstance(variable, kinds.TensorVariable):
         return variable.as_proxy().node.meta["example_value"]
