@@ -1,5 +1,3 @@
-import gc
-import weakref
 from itertools import pairwise
 
 import pytest
@@ -9,20 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import typedwave
-from typedwave import ShapeError
 from typedwave.inspect import Row, Table, table
 from typedwave.models import MLP, NetworkConfig
 from typedwave.testing import axis_sizes
-
-
-def hooks_of(model: nn.Module) -> int:
-    return sum(
-        len(hooks)
-        for module in model.modules()
-        for name, hooks in vars(module).items()
-        if name.endswith("_hooks") and isinstance(hooks, dict)
-    )
 
 
 def lines(*rows: str) -> str:
@@ -59,14 +46,6 @@ def test_the_network_of_the_lecture(device):
     example = torch.zeros(32, 8, dtype=torch.int64, device=device)
     assert str(table(network, example)) == LECTURE
     assert str(table(network, (32, 8))) == LECTURE
-
-
-def test_an_lstm_returns_tuples_in_tuples():
-    assert str(table(nn.LSTM(3, 5), torch.zeros(7, 2, 3))) == lines(
-        "path     type  input         output                                        parameters",
-        "(model)  LSTM  f32[7, 2, 3]  (f32[7, 2, 5], (f32[1, 2, 5], f32[1, 2, 5]))         200",
-        "total                                                                             200",
-    )
 
 
 class CallsTwice(nn.Module):
@@ -200,93 +179,29 @@ def test_no_frozen_parameter_is_forgotten():
     assert table(network, torch.zeros(2, 3)).parameters == 20
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "None"),
-        ("hm", "str 'hm'"),
-        ((), "()"),
-        ([torch.zeros(2), {"a": torch.zeros(3, dtype=torch.bool)}], "(f32[2], {a: bool[3]})"),
-    ],
-)
-def test_what_is_no_tensor_is_shown_by_its_type_and_containers_by_what_is_in_them(value, shown):
-    (row,) = table(nn.Identity(), value).rows
-    assert (row.inputs, row.output) == (shown, shown)
+def test_a_module_of_which_only_parts_are_called_is_none_that_is_not():
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(3, 5), nn.Linear(3, 4))
+
+        def forward(self, x):
+            return self.layers[1](x)
+
+    assert [(row.path, row.output) for row in table(Skips(), torch.zeros(2, 3)).rows] == [
+        ("", "f32[2, 4]"),
+        ("layers.1", "f32[2, 4]"),
+        ("layers.0", "not called"),
+    ]
 
 
-# what it leaves behind
+def test_keywords_are_arguments_of_the_call_whatever_their_names():
+    class Masks(nn.Module):
+        def forward(self, x, *, model, mask=None):
+            return x * model
 
-
-class Recorder(nn.Module):
-    """Notes the mode and whether gradients are on, and fails if told to."""
-
-    def __init__(self, *, fails: bool) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3), nn.Linear(3, 3))
-        self.fails = fails
-        self.seen = []
-
-    def forward(self, x):
-        self.seen.append((self.training, self.inner[1].training, torch.is_grad_enabled()))
-        y = self.inner(x)
-        if self.fails:
-            raise ZeroDivisionError
-        return y
-
-
-@given(fails=st.booleans(), modes=st.lists(st.booleans(), min_size=5, max_size=5))
-def test_hooks_are_gone_and_modes_are_back_also_when_the_call_fails(fails, modes):
-    network = Recorder(fails=fails)
-    for module, mode in zip(network.modules(), modes, strict=True):
-        module.training = mode
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    if fails:
-        with pytest.raises(ZeroDivisionError):
-            table(network, torch.ones(2, 3))
-    else:
-        table(network, torch.ones(2, 3))
-    assert network.seen == [(False, False, False)]
-    assert [module.training for module in network.modules()] == modes
-    assert hooks_of(network) == 0
-    assert torch.is_grad_enabled()
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, state[name]), name
-
-
-def test_hooks_of_the_user_stay_and_run_once():
-    network, calls = nn.Sequential(nn.Linear(3, 3)), []
-    network[0].register_forward_hook(lambda *call: calls.append(1))
-    table(network, torch.zeros(2, 3))
-    assert calls == [1]
-    assert hooks_of(network) == 1
-
-
-def test_an_error_of_the_model_is_the_one_that_the_model_would_raise():
-    network = typedwave.nn.Sequential(typedwave.nn.Linear(3, 5), typedwave.nn.Linear(4, 2))
-    messages = []
-    for call in (network, lambda x: table(network, x)):
-        with pytest.raises(ShapeError) as caught:
-            call(torch.zeros(2, 3))
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
-    assert hooks_of(network) == 0
-
-
-def test_the_model_and_the_example_are_not_kept_alive():
-    network, x = nn.Linear(3, 5), torch.zeros(2, 3)
-    found = table(network, x)  # noqa: F841  # it lives on
-    watched = [weakref.ref(network), weakref.ref(x)]
-    del network, x
-    gc.collect()
-    assert [reference() for reference in watched] == [None, None]
-
-
-def test_the_example_is_not_written_to_and_the_global_generator_stays():
-    torch.manual_seed(3)
-    before, x = torch.get_rng_state(), torch.ones(4, 3)
-    table(nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3)), x)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(x, torch.ones(4, 3))
+    row = table(Masks(), torch.zeros(2), model=torch.zeros(3, 1), mask=None).rows[0]
+    assert (row.inputs, row.output) == ("f32[2], model=f32[3, 1]", "f32[3, 2]")
 
 
 # the meta device

@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from typedwave.contract.function import FunctionContract
 from typedwave.contract.later import write_later
 from typedwave.contract.switch import checks_are_on, is_off
-from typedwave.contract.tracing import after_body, before_body
+from typedwave.contract.tracing import before_body, seen
 from typedwave.contract.trail import forget, note
 from typedwave.contract.written import NAMES, PREFIX, write_checked
 
@@ -24,12 +24,12 @@ NAMES.update(
         f"{PREFIX}{name}": value
         for name, value in {
             "Tensor": Tensor,
-            "after": after_body,
             "before": before_body,
             "forget": forget,
             "is_dynamo_compiling": is_dynamo_compiling,
             "is_off": is_off,
             "note": note,
+            "seen": seen,
         }.items()
     }
 )

@@ -19,7 +19,7 @@ from typedwave.contract.switch import is_off
 from typedwave.contract.trail import note
 from typedwave.contract.written import PREFIX
 
-__all__ = ["after_body", "before_body", "local"]
+__all__ = ["before_body", "local", "seen"]
 
 _UNSEEN: Final = object()
 
@@ -32,19 +32,30 @@ def before_body(context: Any) -> None:
         note((contract.who(owner),))
 
 
-def after_body(context: Any) -> None:
-    """What Dynamo calls after it traced the body: checks the result and the state it leaves."""
-    try:
-        contract, arguments, owner = _call(context)
-    except KeyError:  # the body ended a graph, and what is left of the frame has not all of it
-        return
+def seen(number: int, values: tuple[Any, ...], result: Any) -> Any:
+    """Passes a result on, and has Dynamo check it when it traces this.
+
+    A function of its own, so that no variable of ours names the result in the graph.
+    """
+    from torch._dynamo.comptime import comptime  # imported late, as it takes a second
+
+    comptime(_after_body)
+    return result
+
+
+def _after_body(context: Any) -> None:
+    """Checks the result and the state that a body leaves, once it is traced."""
+    contract = CONTRACTS[local(context, "number")]
+    values = zip(contract.signature.parameters, local(context, "values"), strict=True)
+    arguments = {name: value for name, value in values if not _has_unseen(value)}
+    owner = contract.owner(arguments)[0]
     if is_off(owner):
         return
-    result = local(context, f"{PREFIX}result")
+    result = local(context, "result")
     contract.examine(arguments, result)
     state = contract.owner(arguments)[1]
     if state is not None:
-        _check_drift(owner, state, _variable(context, "self"), context)
+        _check_drift(owner, state, _variable(context, "values").items[0], context)
     key = ((), (), *map(_fact, arguments.values()))
     note((contract.who(owner), contract, key, _fact(result)))
 

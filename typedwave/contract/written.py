@@ -30,9 +30,7 @@ def checked({parameters}):
         from torch._dynamo.comptime import comptime as {_}comptime
         {_}number = {number}
         {_}comptime({_}before)
-        {_}result = {_}function({passed})
-        {_}comptime({_}after)
-        return {_}result
+        return {_}seen({_}number, ({values}), {_}function({passed}))
     if ({_}paused or {_}off) and {_}is_off({owner}):
         return {_}function({passed})
 {state}    try:
@@ -69,7 +67,9 @@ _DRIFT = """\
 _CALL = """\
 def __call__(self, {parameters}/, *{star}, **{_}kwargs):
     if {_}is_dynamo_compiling():
-        return {_}traced_call(self, *{given}, **{_}kwargs)
+        if {_}kwargs:
+            return {_}traced_call(self, *{given}, **{_}kwargs)
+        return {_}traced_call(self, {sure}*{unsure})
     {m} = self._typedwave
     if {_}kwargs{more} or {m}.__class__ is not {_}Layout:
         return {_}contract.other_call(self, *{given}, **{_}kwargs)
@@ -171,6 +171,7 @@ def write_checked(
         number=number,
         parameters=_declared(signature),
         passed=_passed(signature),
+        values="".join(f"{name}, " for name in signature.parameters),
         owner=owner,
         who="id(self)" if is_method else contract,
         state=_STATE.format(_=PREFIX) if is_method else "",
@@ -271,6 +272,10 @@ def write_call(
         star=star,
         more=("" if stars else f" or {star}")
         + (f" or {required[-1]} is {PREFIX}missing" if required else ""),
+        sure="".join(f"{name}, " for name in required),
+        unsure=f"{PREFIX}given(({''.join(f'{name}, ' for name in values)}), {star})"
+        if values
+        else star,
         given=f"{PREFIX}given(({''.join(f'{p.name}, ' for p in positional)}), {star})",
         defaults="".join(
             f"    {x} = {PREFIX}default_{name} if {name} is {PREFIX}missing else {name}\n"

@@ -55,7 +55,7 @@ def _fake(mode: FakeTensorMode, value: Any) -> Any:
 
 
 def _device(module: Module) -> torch.device:
-    return next((*module.parameters(), *module.buffers()).__iter__()).device
+    return next(iter((*module.parameters(), *module.buffers()))).device
 
 
 def _build(device: torch.device, module: Any, args: tuple[Any, ...], kwargs: Any) -> None:

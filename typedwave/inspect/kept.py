@@ -72,9 +72,8 @@ class _Kept:
                 container[key] = self._lent[id(value)]
 
     def give_back(self) -> None:
-        for module, cls in self._classes:  # a lazy module becomes another
-            if type(module) is not cls:
-                module.__class__ = cls
+        for module, cls in self._classes:
+            module.__class__ = cls  # a lazy module becomes another
         for container, content in self._contents.values():
             container.clear()
             fill = container.extend if isinstance(container, list | deque) else container.update

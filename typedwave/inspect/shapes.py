@@ -90,8 +90,14 @@ def _is_shape(value: Any) -> bool:
 
 
 def _has_shapes(value: Any, hint: Any) -> bool:
-    found: list[Any] = []
-    replaced(value, lambda part: found.append(part) if _is_shape(part) else part)
+    found = []
+
+    def look(part: Any) -> Any:
+        if _is_shape(part):
+            found.append(part)
+        return part
+
+    replaced(value, look)
     return len(found) > 0 and (hint in (None, Any, object) or not is_bearable(value, hint))
 
 
