@@ -14,6 +14,7 @@ from functorch.compile import make_boxed_func
 from jaxtyping import Float
 from test_torch import (
     BATCH,
+    CALLS,
     CASES,
     CHANNELS,
     CHECKED,
@@ -192,6 +193,26 @@ def test_a_hooked_child_has_the_graphs_of_the_unchecked_one(case):
     with torch.no_grad():
         calls = [torch.compile(model, backend="eager") for model in models]
         assert_equal(*(call(case.inputs(BATCH)) for call in calls))
+
+
+@pytest.mark.parametrize("passed", CALLS.values(), ids=CALLS)
+def test_however_arguments_are_passed_the_graphs_are_those_of_the_unchecked_module(passed):
+    graphs, results = [], []
+    for world in (CHECKED, UNCHECKED):
+        torch._dynamo.reset()
+        torch.manual_seed(1)
+        kept, model = Graphs(), user_module(world)(CHANNELS).eval()
+
+        def call(x: Tensor, model: nn.Module = model) -> Any:
+            return passed(model, x)
+
+        results.append(torch.compile(call, backend=kept, fullgraph=True)(normal(2, CHANNELS)))
+        graphs.append(kept.computed())
+        if world is CHECKED:
+            with pytest.raises(Exception, match="ShapeError: Gate: x has the wrong shape"):
+                torch.compile(call, backend="eager", fullgraph=True)(normal(2, 7))
+    assert_equal(*results)
+    assert graphs[0] == graphs[1]
 
 
 @pytest.mark.parametrize(("compiled", "calls"), [(torch.compile, 0), (in_place, 3)])

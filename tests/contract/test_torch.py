@@ -607,36 +607,31 @@ def test_hooks_hear_what_they_do_of_an_unchecked_network() -> None:
     assert heard[:2] == heard[2:]
 
 
-CALLS: dict[str, Callable[[nn.Module], Any]] = {
-    "the first argument only": lambda model: model(normal(2, 6)),
-    "by name": lambda model: model(x=normal(2, 6)),
-    "the option by position": lambda model: model(normal(2, 6), torch.tensor(2.0)),
-    "the option by name": lambda model: model(normal(2, 6), scale=torch.tensor(2.0)),
-    "the default by name": lambda model: model(normal(2, 6), scale=None),
-    "both by name": lambda model: model(scale=None, x=normal(2, 6)),
+CALLS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
+    "the first argument only": lambda model, x: model(x),
+    "by name": lambda model, x: model(x=x),
+    "the option by position": lambda model, x: model(x, torch.tensor(2.0)),
+    "the option by name": lambda model, x: model(x, scale=torch.tensor(2.0)),
+    "the default by position": lambda model, x: model(x, None),
+    "the default by name": lambda model, x: model(x, scale=None),
+    "both by name": lambda model, x: model(scale=None, x=x),
 }
 
 
 @before_and_after_use
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(
-            call,
-            id=name,
-        )
-        for name, call in CALLS.items()
-    ],
-)
-def test_hooks_hear_the_arguments_as_they_were_passed(call, calls):
+@pytest.mark.parametrize("passed", CALLS.values(), ids=CALLS)
+def test_hooks_hear_the_arguments_as_they_were_passed(passed, calls):
     heard = []
     for world in (CHECKED, UNCHECKED):
-        model = user_module(world)(6).eval()
+        model = user_module(world)(CHANNELS).eval()
         for _ in range(calls):
-            call(model)
+            passed(model, normal(2, CHANNELS))
         with listening(model, to="with kwargs") as told:
-            call(model)
+            passed(model, normal(2, CHANNELS))
         heard.append(told)
+        if world is CHECKED:
+            with pytest.raises(ShapeError, match=r"^Gate: x has the wrong shape\n"):
+                passed(model, normal(2, 7))
     assert heard[0] == heard[1]
 
 
@@ -847,9 +842,9 @@ def test_a_module_that_becomes_of_another_class_has_the_contract_of_that_class()
         for _ in range(3):
             assert layer(x).shape == (5, 7, 2)
         with turned_into(layer, Flat):
-            assert layer(x[0]).shape == (7, 2)
             with pytest.raises(ShapeError, match=r"^Flat: x has the wrong shape\n"):
                 layer(x)
+            assert layer(x[0]).shape == (7, 2)
 
 
 def test_a_forward_that_is_wrapped_as_accelerate_does_it_is_still_checked() -> None:
@@ -1004,7 +999,26 @@ def test_a_patch_of_a_copy_is_one_of_the_copy_alone(copied):
     assert other(normal(7, 3)).shape == (7, 3)
 
 
-@cases()
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, replica_of])
+@pytest.mark.parametrize("hooked", ["copy", "original"])
+def test_a_hook_of_a_copy_is_called_as_for_an_unchecked_module(hooked, copied):
+    heard = []
+    for layer in twins(CASES["Tanh"]):
+        for _ in range(3):
+            layer(sequences(BATCH))
+        other, told = copied(layer), []
+        for _ in range(3):
+            other(sequences(BATCH))
+        owner = other if hooked == "copy" else layer
+        owner.register_forward_hook(lambda module, args, y, told=told: told.append(module))
+        layer(sequences(BATCH))
+        other(sequences(BATCH))
+        heard.append([("copy", "original")[module is layer] for module in told])
+    assert heard[0] == heard[1]
+    assert hooked in heard[0]
+
+
+@case_by_case
 def test_a_module_that_was_called_is_pickled_as_one_that_was_not(case):
     model = case.make(CHECKED)
     unused = saved(model)

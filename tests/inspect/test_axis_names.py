@@ -118,7 +118,11 @@ def test_a_name_keeps_its_size_within_one_call_so_that_a_shape_that_disagrees_ha
 def test_every_one_of_the_starred_arguments_is_named() -> None:
     class Starred(nn.Module):
         def forward(
-            self, x: Float[Tensor, "B"], *more: Float[Tensor, "B C"], **named: Float[Tensor, "C"]
+            self,
+            x: Float[Tensor, "B"],
+            *more: Float[Tensor, "B C"],
+            last: Float[Tensor, "C"] | None = None,
+            **named: Float[Tensor, "C"],
         ) -> None:
             return None
 
@@ -127,12 +131,13 @@ def test_every_one_of_the_starred_arguments_is_named() -> None:
     assert given == "f32[B=2], f32[B=2, C=1], f32[B=2, C=1], other=f32[C=1]"
 
 
-def test_braces_may_ask_for_a_default() -> None:
+def test_braces_may_ask_for_an_argument_or_its_default() -> None:
     class Windows(nn.Module):
         def forward(self, x: Float[Tensor, "T"], n: int = 2) -> Float[Tensor, "T//{n} {n}"]:
             return x.unflatten(0, (-1, n))
 
     assert table(Windows(), torch.zeros(6)).rows[0].output == "f32[T//2=3, n=2]"
+    assert table(Windows(), torch.zeros(6), n=3).rows[0].output == "f32[T//3=2, n=3]"
 
 
 def test_what_is_inside_of_containers_is_named_too() -> None:
@@ -215,6 +220,17 @@ def test_what_does_not_fit_or_cannot_be_read_has_numbers() -> None:
 # values
 
 
+@dataclass
+class Logits(OrderedDict):
+    """A record that is a mapping of those fields that are there, as in transformers."""
+
+    logits: Any
+    loss: Any = None
+
+    def __post_init__(self) -> None:
+        self["logits"] = self.logits
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -225,6 +241,7 @@ def test_what_does_not_fit_or_cannot_be_read_has_numbers() -> None:
         (OrderedDict(a=torch.zeros(2)), "{a: f32[2]}"),
         (deque([torch.zeros(2)]), "(f32[2])"),
         (Out, "type"),
+        (Logits(torch.zeros(2)), "{logits: f32[2]}"),
         (Pair(torch.zeros(2), None), "Pair(x=f32[B=2], y=None)"),
         (range(10**12), "range"),
         ([*range(20)], "(int 0, int 1, int 2, int 3, int 4, int 5, int 6, int 7, 12 more)"),
@@ -251,3 +268,10 @@ def test_a_long_cell_is_cut_where_it_is_printed_but_not_for_programs() -> None:
     cut = f"{whole[:116]} ..."
     assert str(found).splitlines()[1] == f"(model)  Calls     f32[2]  {cut}           0"
     assert f">{cut}</td>" in found._repr_html_()
+
+
+def test_a_cell_that_has_just_room_is_not_cut() -> None:
+    keys = {"a" * 112: None}
+    found = table(Calls(nn.Identity(), lambda *_: keys), torch.zeros(2))
+    assert len(found.rows[0].output) == 120
+    assert found.rows[0].output in str(found)

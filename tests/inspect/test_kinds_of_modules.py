@@ -67,9 +67,11 @@ def test_asking_a_weight_for_its_shape_is_no_use_of_it():
     class Dead(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.dead, self.used, self.listed = (nn.Linear(3, 3, bias=False) for _ in range(3))
+            layers = (nn.Linear(3, 3, bias=False) for _ in range(4))
+            self.dead, self.used, self.listed, self.named = layers
 
         def forward(self, x):
+            x = nn.functional.linear(x, weight=self.named.weight)
             assert self.dead.weight.shape == (3, 3)
             assert self.dead.weight.dtype == x.dtype
             return x @ self.used.weight.T @ torch.stack([self.listed.weight] * 2)
@@ -77,6 +79,7 @@ def test_asking_a_weight_for_its_shape_is_no_use_of_it():
     assert [row.output for row in table(Dead(), torch.zeros(2, 3)).rows] == [
         "f32[2, 2, 3]",
         "not called",
+        "not called, parameters used",
         "not called, parameters used",
         "not called, parameters used",
     ]
@@ -127,6 +130,12 @@ def test_a_lazy_model_shows_what_it_would_have_and_stays_lazy(x):
     assert model[1].has_uninitialized_params()
     assert model(torch.zeros(2, 5)).shape == (2, 4)
     assert table(model, (2, 5)).parameters == 32
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3), (2, 3)])
+@pytest.mark.parametrize("lazy", [nn.LazyLinear(4, bias=False), nn.LazyBatchNorm1d(affine=False)])
+def test_a_lazy_module_may_lack_parameters(lazy, x):
+    assert table(lazy, x).parameters == (12 if isinstance(lazy, nn.Linear) else 0)
 
 
 def test_a_lazy_module_that_is_not_called_has_no_parameters_yet():
@@ -187,9 +196,16 @@ def test_a_quantized_module_has_a_table_but_not_from_a_shape():
 
 
 def test_a_buffer_that_torch_has_no_fake_of_stays_as_it_is():
-    model = nn.Identity()
-    model.register_buffer("q", torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.quint8))
-    assert table(model, (2, 3)).rows[0].output == "f32[2, 3]"
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            zeros = torch.zeros(3)
+            self.register_buffer("q", torch.quantize_per_tensor(zeros, 0.1, 0, torch.quint8))
+
+        def forward(self, x):
+            return str(self.q.dtype)
+
+    assert table(Holds(), (2, 3)).rows[0].output == "str 'torch.quint8'"
 
 
 @pytest.mark.parametrize("x", [torch.zeros(2, 3), (2, 3)])

@@ -165,13 +165,17 @@ def test_a_module_that_is_not_called_is_said_not_to_be():
     network = nn.Identity()
     network.spare = nn.Linear(3, 5)
     network.held = nn.ModuleList([nn.Sequential(nn.Tanh())])
+    network.named = nn.ModuleDict({"one": nn.Tanh()})
+    network.scales = nn.ParameterList([torch.ones(2)])
+    network.shifts = nn.ParameterDict({"one": torch.ones(2)})
     found = table(network, torch.zeros(2))
     assert found.rows[1:] == (
         Row("spare", "Linear", "", "not called", 20),
         Row("held.0", "Sequential", "", "not called", 0),
         Row("held.0.0", "Tanh", "", "not called", 0),
+        Row("named.one", "Tanh", "", "not called", 0),
     )
-    assert found.parameters == 20
+    assert found.parameters == 24
 
 
 def test_no_frozen_parameter_is_forgotten():

@@ -1,6 +1,8 @@
 """What a table leaves behind: nothing, or an error that says where."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -119,6 +121,17 @@ def test_what_went_into_a_layer_is_let_go_when_the_layer_is_done():
     assert table(Forgets(), torch.zeros(2, 3)).rows[0].output == "bool True"
 
 
+def test_the_compiler_is_not_imported_for_an_example():
+    code = """if True:
+        import sys, torch
+        from typedwave.inspect import table
+        table(torch.nn.Tanh(), torch.zeros(2))
+        print("torch._dynamo" in sys.modules)
+    """
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert found.stdout.split() == [b"False"]
+
+
 def test_hooks_of_the_user_stay_and_run_once():
     network, calls = nn.Sequential(nn.Linear(3, 3)), []
     network[0].register_forward_hook(lambda *call: calls.append(1))
@@ -210,6 +223,21 @@ def test_a_call_with_the_wrong_arguments_raises_as_ever():
     error = raised_by(nn.Linear(3, 5), torch.zeros(2, 3), None)
     assert str(error) == "Linear.forward() takes 2 positional arguments but 3 were given"
     assert error.__notes__ == ["table: raised in Linear, called on f32[2, 3], None"]
+
+
+def test_an_error_from_something_that_cannot_be_looked_up():
+    class Equal:
+        __hash__ = None
+
+        def fail(self):
+            raise ZeroDivisionError
+
+    class Asks(nn.Module):
+        def forward(self, x):
+            Equal().fail()
+
+    error = raised_by(Asks(), torch.zeros(2))
+    assert error.__notes__ == ["table: raised in Asks, called on f32[2]"]
 
 
 def test_an_error_before_anything_was_called_has_no_note():

@@ -13,7 +13,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import (  # private by its path, but documented
-    FakeTensor,
     FakeTensorMode,
     UnsupportedFakeTensorException,
     unset_fake_temporarily,
@@ -64,9 +63,8 @@ def _build(device: torch.device, module: Any, args: tuple[Any, ...], kwargs: Any
         module._infer_parameters(module, args, kwargs)
     for held in (module._parameters, module._buffers):
         for name, made in held.items():
-            if made is not None and not isinstance(made, FakeTensor):
-                fake = torch.empty_like(made, device=device)
-                held[name] = Parameter(fake) if isinstance(made, Parameter) else fake
+            if made is not None:
+                held[name] = torch.empty_like(made, device=device)
 
 
 @contextmanager

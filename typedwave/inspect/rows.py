@@ -100,8 +100,9 @@ class Watch:
         modules = [m for m in selves if isinstance(m, Module) and m in inputs]
         if not modules:
             return ""
-        path, name = self._paths[modules[-1]], self._types[modules[-1]]
-        return f"{f'{path} ({name})' if path else name}, called on {inputs[modules[-1]]}"
+        *_, module = modules
+        path, name = self._paths[module], self._types[module]
+        return f"{f'{path} ({name})' if path else name}, called on {inputs[module]}"
 
     def _row(self, module: Module, inputs: str, output: str) -> Row:
         own = numbers(self._own(module))

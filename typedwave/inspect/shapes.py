@@ -21,14 +21,20 @@ _DTYPES: Final = (
     torch.int32,
     torch.bool,
     torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
     torch.int8,
     torch.int16,
     torch.float16,
     torch.bfloat16,
     torch.float64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
     torch.complex64,
     torch.complex128,
 )
+"""What is tried on an annotation, in this order, after the dtype of the model."""
 
 
 class Shapes:
@@ -62,8 +68,8 @@ class Shapes:
 
     def _tensor(self, position: int, dtype: torch.dtype | None, value: Any) -> Any:
         if is_array(value):
-            kinds = _fitting([value], dtype or self._floating) or [self._floating]
-            return torch.empty(_numbers(value), dtype=kinds[0], device=self._device)
+            sizes, kind = _read(value, dtype or self._floating)
+            return torch.empty(sizes, dtype=kind, device=self._device)
         if _is_shape(value):
             kind = dtype or _taken(self._model, position, self._floating)
             return torch.empty(value, dtype=kind, device=self._device)
@@ -98,23 +104,25 @@ def _has_shapes(value: Any, hint: Any) -> bool:
         return part
 
     replaced(value, look)
-    return len(found) > 0 and (hint in (None, Any, object) or not is_bearable(value, hint))
+    return len(found) > 0 and (hint in (Any, object) or not is_bearable(value, hint))
 
 
-def _numbers(shape: Any) -> list[int]:
-    """The sizes in an annotation.
+def _read(shape: Any, preferred: torch.dtype) -> tuple[list[int], torch.dtype]:
+    """The sizes and the dtype in an annotation.
 
     Raises:
-        ValueError: There is a name among them.
+        ValueError: There is a name among the sizes, or no dtype of torch is meant.
     """
-    axes = read_axes(shape.dim_str)
+    axes, kinds = read_axes(shape.dim_str), _fitting([shape], preferred)
     names = [axis.text for axis in axes if axis.size is None]
-    if names:
-        raise ValueError(
-            f"table: {spell(shape)} is no shape of an example: "
+    if names or not kinds:
+        wrong = (
             f"write numbers in the place of {', '.join(names)}"
+            if names
+            else "torch has no such dtype"
         )
-    return [axis.size for axis in axes if axis.size is not None]
+        raise ValueError(f"table: {spell(shape)} is no shape of an example: {wrong}")
+    return [axis.size for axis in axes if axis.size is not None], kinds[0]
 
 
 def _taken(module: Module, position: int, floating: torch.dtype) -> torch.dtype:
@@ -134,5 +142,5 @@ def _fitting(arrays: Sequence[Any], first: torch.dtype) -> list[torch.dtype]:
     return [
         dtype
         for dtype in (first, *_DTYPES)
-        if any(isinstance(torch.empty((), dtype=dtype, device="meta"), kind) for kind in kinds)
+        if any(isinstance(torch.empty((), dtype=dtype), kind) for kind in kinds)
     ]

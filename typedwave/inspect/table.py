@@ -59,7 +59,8 @@ def table(
     """Calls a model once and notes what went in and out of each of its modules.
 
     The call is made in eval mode and without gradients. Afterwards the model is as it was: modes,
-    buffers, attributes, hooks, and the random generators.
+    hooks, attributes and buffers, and so are the random generators. Only what a forward writes into
+    its parameters is not undone, unless it was called on a shape.
 
     A shape may stand for an example: a tuple or list of whole numbers, or an annotation such as
     ``Int64[Tensor, "32 8"]``. Then nothing is computed and no memory is needed; nor is it with
@@ -74,7 +75,8 @@ def table(
 
     Raises:
         Exception: Whatever the call raises, with a note of the module in which it was raised.
-        ValueError: An annotation has names in the place of numbers.
+        ValueError: An annotation that stands for a shape has names in the place of numbers, or no
+            dtype of torch.
 
     Example:
         >>> from torch import nn
