@@ -25,6 +25,7 @@ __all__ = [
     "describe_array",
     "elements",
     "fields",
+    "fitting_dtypes",
     "has_arrays",
     "is_array",
     "record_fields",
@@ -51,6 +52,27 @@ _SHORT: Final = {
 }
 
 
+_DTYPES: Final = (
+    torch.float32,
+    torch.int64,
+    torch.int32,
+    torch.bool,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.int8,
+    torch.int16,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.complex64,
+    torch.complex128,
+)
+"""What is tried on an annotation, in this order, after the dtype of the model."""
+
 YIELDED: Final = "the yielded value"
 """What a value that a generator yields is called."""
 GIVEN: Final = (RESULT, YIELDED)
@@ -76,6 +98,16 @@ def array_hints(hint: Any) -> Iterator[type[AbstractArray]]:
         yield hint
     for inner in get_args(hint):
         yield from array_hints(inner)
+
+
+def fitting_dtypes(arrays: Sequence[Any], first: torch.dtype) -> list[torch.dtype]:
+    """The dtypes that one of the annotations takes; the most likely first, after ``first``."""
+    kinds = [array.dtype[Tensor, ""] for array in arrays]
+    return [
+        dtype
+        for dtype in (first, *_DTYPES)
+        if any(isinstance(torch.empty((), dtype=dtype), kind) for kind in kinds)
+    ]
 
 
 def has_arrays(hint: Any) -> bool:

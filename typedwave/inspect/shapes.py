@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import torch
 from beartype.door import is_bearable
@@ -10,32 +10,10 @@ from torch import Tensor
 from torch.nn import Embedding, EmbeddingBag, Module
 
 from typedwave.contract.axes import read_axes
-from typedwave.contract.hints import array_hints, is_array, spell
+from typedwave.contract.hints import array_hints, fitting_dtypes, is_array, spell
 from typedwave.inspect.names import Forward
 
 __all__ = ["Shapes", "replaced"]
-
-_DTYPES: Final = (
-    torch.float32,
-    torch.int64,
-    torch.int32,
-    torch.bool,
-    torch.uint8,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.int8,
-    torch.int16,
-    torch.float16,
-    torch.bfloat16,
-    torch.float64,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-    torch.complex64,
-    torch.complex128,
-)
-"""What is tried on an annotation, in this order, after the dtype of the model."""
-
 
 class Shapes:
     """The shapes in an example, inside of lists perhaps; true if there are any.
@@ -113,7 +91,7 @@ def _read(shape: Any, preferred: torch.dtype) -> tuple[list[int], torch.dtype]:
     Raises:
         ValueError: There is a name among the sizes, or no dtype of torch is meant.
     """
-    axes, kinds = read_axes(shape.dim_str), _fitting([shape], preferred)
+    axes, kinds = read_axes(shape.dim_str), fitting_dtypes([shape], preferred)
     names = [axis.text for axis in axes if axis.size is None]
     if names or not kinds:
         wrong = (
@@ -127,20 +105,10 @@ def _read(shape: Any, preferred: torch.dtype) -> tuple[list[int], torch.dtype]:
 
 def _taken(module: Module, position: int, floating: torch.dtype) -> torch.dtype:
     """The dtype that a module takes there, as far as annotations of it and its first layer tell."""
-    fitting = _fitting([*array_hints(Forward(module).hint_at(position))], floating)
+    fitting = fitting_dtypes([*array_hints(Forward(module).hint_at(position))], floating)
     if fitting and not {floating, torch.int64} <= {*fitting}:  # both are taken by a container
         return fitting[0]
     if isinstance(module, Embedding | EmbeddingBag):
         return torch.int64
     first = next(module.children(), None)
     return floating if first is None else _taken(first, position, floating)
-
-
-def _fitting(arrays: Sequence[Any], first: torch.dtype) -> list[torch.dtype]:
-    """The dtypes that one of the annotations takes."""
-    kinds = [array.dtype[Tensor, ""] for array in arrays]
-    return [
-        dtype
-        for dtype in (first, *_DTYPES)
-        if any(isinstance(torch.empty((), dtype=dtype), kind) for kind in kinds)
-    ]

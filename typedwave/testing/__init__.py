@@ -1,5 +1,25 @@
-"""Hypothesis strategies for any module: sizes that hide no swapped axis, and tensors of them."""
+"""Hypothesis strategies and laws for any module: what its annotations cannot see."""
 
+from typedwave.testing.calls import Call, Case
+from typedwave.testing.check import Report, Row, check
+from typedwave.testing.declared import Declared
+from typedwave.testing.finding import Finding
+from typedwave.testing.laws import LAWS, Law
 from typedwave.testing.strategies import axis_sizes, leading_axes, normal_tensors
+from typedwave.testing.subject import CheckError
 
-__all__ = ["axis_sizes", "leading_axes", "normal_tensors"]
+__all__ = [
+    "LAWS",
+    "Call",
+    "Case",
+    "CheckError",
+    "Declared",
+    "Finding",
+    "Law",
+    "Report",
+    "Row",
+    "axis_sizes",
+    "check",
+    "leading_axes",
+    "normal_tensors",
+]

@@ -1,0 +1,71 @@
+"""What a person says about a module that no test can know: the declarations of a check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Declared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """Declarations: how to call a module, and what is meant where a law would else complain.
+
+    Attributes:
+        spec: Annotations for arguments that have none, by name: ``{"x": Float[Tensor, "B C"]}``;
+            a hypothesis strategy draws the value itself. ``"return"`` is the result.
+        sizes: The size of an axis, or the sizes it may have: ``{"C": 8, "T": (4, 8)}``.
+        values: Bounds of the values of an argument, where not all numbers make sense:
+            ``{"probability": (0, 1)}``.
+        ids: One more than the largest id in an argument: a number, or the name of an axis. What is
+            not said is tried out.
+        batch: The name of the batch axis; one of B, N and batch if not said.
+        time: The name of the axis that ``causal`` and ``receptive_field`` speak about.
+        causal: Position t depends on the positions up to t only.
+        receptive_field: The number of positions that t depends on, ``5`` for t-4 to t; or a pair,
+            how many before and how many after t: ``(2, 2)``.
+        equivariant: Axes, or one, whose permutation permutes the result, or leaves it alone.
+        mask: The argument that is a mask; its last axis says of which positions.
+        mask_keeps: Whether True in it stands for a position that counts.
+        couples: In training, examples of a batch influence one another by their statistics.
+        stateful: A call changes the state also in eval mode, as a cache of a stream does.
+        random: A call draws random numbers also in eval mode.
+        inplace: A call writes to its inputs.
+        surrogate: The gradient is not that of the function, as behind a rounding.
+        unused: Names, or beginnings of names, of parameters that need no gradient.
+        loss: The result is the ``"mean"`` or ``"sum"`` of the losses of the examples.
+        target: The argument of a loss that holds what was right.
+        ignore: The value of a target that does not count.
+        compiled: Also hold the compiled module against the eager one, which takes seconds.
+    """
+
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ids: Mapping[str, int | str] = field(default_factory=dict)
+    batch: str | None = None
+    time: str = "T"
+    causal: bool = False
+    receptive_field: int | tuple[int, int] | None = None
+    equivariant: str | tuple[str, ...] = ()
+    mask: str | None = None
+    mask_keeps: bool | None = None
+    couples: bool = False
+    stateful: bool = False
+    random: bool = False
+    inplace: bool = False
+    surrogate: bool = False
+    unused: str | tuple[str, ...] = ()
+    loss: Literal["mean", "sum"] | None = None
+    target: str = "target"
+    ignore: int | None = None
+    compiled: bool = False
+
+    @property
+    def reach(self) -> tuple[int | None, int | None]:
+        """How many positions before and after t it may depend on; None for any number."""
+        if self.receptive_field is None:
+            return None, 0 if self.causal else None
+        if isinstance(self.receptive_field, int):
+            return self.receptive_field - 1, 0
+        return self.receptive_field

@@ -1,0 +1,250 @@
+"""Laws about numbers: gradients that arrive, that are right, and that are finite."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from hypothesis import reject
+from torch import Tensor
+from torch.nn import Module
+
+from typedwave.testing.calls import Call, leaves
+from typedwave.testing.laws.law import Law, Untried
+from typedwave.testing.laws.moves import enliven
+from typedwave.testing.room import Room
+from typedwave.testing.trial import Trial
+
+__all__ = ["GRADIENT_LAWS"]
+
+
+# gradients arrive
+
+
+def _has_parameters(room: Room) -> Mapping[str, Any] | Untried:
+    if not any(p.requires_grad for p in room.subject.module.parameters()):
+        return Untried("no parameter requires a gradient")
+    return {"edges": False}
+
+
+def _gradients(trial: Trial) -> dict[str, bool]:
+    """Which parameters got a gradient in this case that is not zero throughout."""
+    module = enliven(trial.fresh(training=True), trial.case.seed)
+    result = [t for _, t in leaves(trial.run(module)) if t.requires_grad and t.numel()]
+    names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if not result:
+        return dict.fromkeys(names, False)
+    grads = torch.autograd.grad(
+        result, [*names.values()], _weights(result, trial.case.seed), allow_unused=True
+    )
+    return {
+        name: grad is not None and bool((grad.to_dense() != 0).any())
+        for name, grad in zip(names, grads, strict=True)
+    }
+
+
+def _all_reached(reached: list[Any], trial: Trial) -> None:
+    unused = trial.declared.unused
+    skipped = (unused,) if isinstance(unused, str) else tuple(unused)
+    missing = [
+        name
+        for name in reached[0]
+        if not any(found.get(name) for found in reached) and not name.startswith(skipped or ("\0",))
+    ]
+    if missing:
+        module = trial.subject.module
+        path = missing[0].rpartition(".")[0]
+        raise trial.violation(
+            f"no gradient but zero reached {', '.join(missing)} in {len(reached)} calls",
+            where=f"{path} ({type(module.get_submodule(path)).__name__})" if path else "",
+        )
+
+
+def _weights(results: list[Tensor], seed: int) -> list[Tensor]:
+    """Weights of the sum whose gradient is taken; plain ones hide what sums to a constant."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in results]
+
+
+# derivatives
+
+
+def _is_smooth(room: Room) -> Mapping[str, Any] | Untried:
+    if room.subject.declared.surrogate or room.subject.declared.random:
+        return Untried("surrogate=True or random=True is declared")
+    return {"edges": False}
+
+
+def _derivatives(trial: Trial) -> None:
+    """The derivative in a random direction against differences, in doubles.
+
+    Where differences of several widths disagree, the function is not smooth there, or it computes
+    in less than doubles, and nothing can be said.
+    """
+    module = _doubled(trial)
+    call = trial.call.map(
+        lambda leaf: leaf.tensor.double() if leaf.tensor.is_floating_point() else leaf.tensor
+    ).copy()
+    places = [leaf.tensor for leaf in call.leaves if leaf.tensor.is_floating_point()]
+    groups = [("the arguments", places)]
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad and _plain(module, n)]
+    if named:
+        groups.append(("the parameters", [p for _, p in named]))
+    for what, tensors in groups:
+        if tensors:
+            _hold_derivative(trial, module, call, what, tensors)
+
+
+def _hold_derivative(
+    trial: Trial, module: Module, call: Call, what: str, tensors: list[Tensor]
+) -> None:
+    generator = torch.Generator().manual_seed(trial.case.seed)
+    ways = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in tensors]
+
+    def value() -> list[Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(trial.case.seed)
+            return [
+                t for _, t in leaves(module(*call.args, **call.kwargs)) if t.is_floating_point()
+            ]
+
+    for tensor in tensors:
+        tensor.requires_grad_()
+    try:
+        result = value()
+    except Exception:
+        reject()
+    made = [t for t in result if t.requires_grad]
+    weights = _weights(result, trial.case.seed)
+    if made:
+        chosen = [w for w, t in zip(weights, result, strict=True) if t.requires_grad]
+        grads = torch.autograd.grad(made, tensors, chosen, allow_unused=True)
+    else:
+        grads = (None,) * len(tensors)
+    claimed = sum(float((g.to_dense() * w).sum()) for g, w in zip(grads, ways, strict=True) if g is not None)
+    for tensor in tensors:
+        tensor.requires_grad_(False)
+
+    def at(step: float) -> float:
+        with torch.no_grad():
+            for tensor, way in zip(tensors, ways, strict=True):
+                tensor.add_(way, alpha=step)
+            try:
+                return sum(
+                    float((t.double() * w).sum()) for t, w in zip(value(), weights, strict=True)
+                )
+            finally:
+                for tensor, way in zip(tensors, ways, strict=True):
+                    tensor.add_(way, alpha=-step)
+
+    try:
+        slopes = [(at(step) - at(-step)) / (2 * step) for step in (1e-4, 1e-5, 1e-6)]
+    except Exception:
+        reject()
+    scale = max(*map(abs, slopes), abs(claimed), 1e-3)
+    if max(slopes) - min(slopes) > 1e-3 * scale or not all(map(_finite, (*slopes, claimed))):
+        return
+    if abs(slopes[1] - claimed) > 1e-2 * scale:
+        raise trial.violation(
+            f"along a random direction of {what} the gradient says {claimed:.6g}, and differences "
+            f"of the function {slopes[1]:.6g}, in eval mode"
+        )
+
+
+def _doubled(trial: Trial) -> Module:
+    module = enliven(trial.fresh(), trial.case.seed).double()
+    return module
+
+
+def _plain(module: Module, name: str) -> bool:
+    """Whether the gradient of a parameter is that of the function, and not one that torch adapts."""
+    owner = module.get_submodule(name.rpartition(".")[0])
+    adapts = ("padding_idx", "max_norm", "scale_grad_by_freq")
+    return not any(getattr(owner, option, None) not in (None, False) for option in adapts)
+
+
+def _finite(number: float) -> bool:
+    return number == number and abs(number) != float("inf")
+
+
+# finite
+
+
+def _has_floats(room: Room) -> Mapping[str, Any] | Untried:
+    return {"values": ("normal", "zero", "constant", "large"), "edges": False}
+
+
+def _finite_results(trial: Trial) -> None:
+    module = trial.fresh()
+    call = trial.call.copy()
+    inputs = [leaf for leaf in call.leaves if leaf.tensor.is_floating_point()]
+    for leaf in inputs:
+        leaf.tensor.requires_grad_()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(trial.case.seed)
+        try:
+            result = [t for _, t in leaves(module(*call.args, **call.kwargs))]
+        except Exception:
+            reject()
+    floats = [t for t in result if t.is_floating_point()]
+    for place, tensor in leaves(result):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            kind = "NaN" if tensor.isnan().any() else "infinity"
+            raise trial.violation(
+                f"{place.replace('result[0]', 'result')} holds {kind} on {_kind(trial)}",
+                where=_first_not_finite(trial),
+            )
+    made = [t for t in floats if t.requires_grad and t.numel()]
+    if not made or trial.case.values == "large":
+        return
+    wanted = {f"the gradient of {leaf.place}": leaf.tensor for leaf in inputs}
+    wanted |= {
+        f"the gradient of {name}": p for name, p in module.named_parameters() if p.requires_grad
+    }
+    if not wanted:
+        return
+    grads = torch.autograd.grad(
+        made, [*wanted.values()], _weights(made, trial.case.seed), allow_unused=True
+    )
+    for name, grad in zip(wanted, grads, strict=True):
+        if grad is not None and not grad.to_dense().isfinite().all():
+            raise trial.violation(f"{name} is not finite on {_kind(trial)}")
+
+
+def _kind(trial: Trial) -> str:
+    words = {
+        "normal": "ordinary numbers",
+        "zero": "zeros",
+        "constant": "equal numbers",
+        "large": "numbers of about 1e4",
+    }
+    return words[trial.case.values]
+
+
+def _first_not_finite(trial: Trial) -> str:
+    for step in trial.recorded(trial.fresh(), trial.call):
+        bad = any(t.is_floating_point() and not t.isfinite().all() for t in step.outputs)
+        good = all(not t.is_floating_point() or t.isfinite().all() for t in step.inputs)
+        if bad and good:
+            return f"{step.path} ({step.kind})" if step.path else ""
+    return ""
+
+
+GRADIENT_LAWS: Final = (
+    Law(
+        "gradients",
+        "gradients reach every parameter",
+        _gradients,
+        _has_parameters,
+        "unused=('name',), for parameters that need none",
+        finish=_all_reached,
+    ),
+    Law(
+        "derivatives",
+        "gradients are those of the function that is computed",
+        _derivatives,
+        _is_smooth,
+        "surrogate=True, if the gradient is meant to be another one",
+    ),
+    Law("finite", "ordinary, zero, equal and large numbers give finite results", _finite_results, _has_floats),
+)

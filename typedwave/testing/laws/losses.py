@@ -1,0 +1,159 @@
+"""Laws about losses."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+import warnings
+from torch import Tensor
+
+from typedwave.contract.broadcast import no_broadcast
+from typedwave.errors import ShapeError
+from typedwave.testing.calls import Call, Leaf, leaves
+from typedwave.testing.laws.law import Law, Untried
+from typedwave.testing.laws.moves import swapped
+from typedwave.testing.room import Room
+from typedwave.testing.trial import Trial, difference
+
+__all__ = ["LOSS_LAWS"]
+
+
+def _is_loss(room: Room) -> Mapping[str, Any] | Untried:
+    subject = room.subject
+    if subject.declared.loss is None:
+        return Untried("loss='mean' or 'sum' is not declared")
+    if subject.batch is None:
+        return Untried("no axis is called B, N or batch: say batch='...'", asks=True)
+    pool = [n for n in room.taken.get(subject.batch, ()) if n not in (0, 1, (), (0,), (1,))]
+    return {"sizes": {subject.batch: pool}} if pool else Untried("it takes no batch of two")
+
+
+def _loss(trial: Trial, call: Call) -> Tensor:
+    results = trial.results(trial.fresh(), call)
+    if len(results) != 1 or results[0][1].numel() != 1:
+        raise trial.violation(f"the result is not one number, but {results[0][1].shape}")
+    return results[0][1]
+
+
+def _mean_of_examples(trial: Trial) -> None:
+    name = trial.subject.batch
+    assert name is not None
+    sizes = {leaf.tensor.shape[a] for leaf in trial.call.leaves if (a := leaf.axis(name)) is not None}
+    size = sizes.pop()
+    whole = _loss(trial, trial.call)
+    parts = []
+    for i in range(size):
+
+        def one(leaf: Leaf, i: int = i) -> Tensor:
+            axis = leaf.axis(name)
+            return leaf.tensor if axis is None else leaf.tensor.narrow(axis, i, 1)
+
+        parts.append(_loss(trial, trial.call.map(one)))
+    together = torch.stack(parts)
+    expected = together.mean(0) if trial.declared.loss == "mean" else together.sum(0)
+    found = difference([("the loss", expected)], [("the loss", whole)])
+    if found is not None:
+        raise trial.violation(
+            f"{found.text.replace('was', f'the {trial.declared.loss} of {size} examples alone is', 1).replace('and became', 'and their loss together')}"
+        )
+
+
+def _ignores(room: Room) -> Mapping[str, Any] | Untried:
+    tried = _is_loss(room)
+    if isinstance(tried, Untried):
+        return tried
+    declared = room.subject.declared
+    if declared.ignore is None:
+        return Untried("ignore=... is not declared")
+    if declared.target not in room.subject.hints:
+        return Untried(f"no argument is called {declared.target}: say target='...'", asks=True)
+    return tried
+
+
+def _ignored(trial: Trial) -> None:
+    target = next(leaf for leaf in trial.call.leaves if leaf.argument == trial.declared.target)
+    count = target.tensor.numel()
+    if count < 2:
+        return
+    flat = torch.zeros(count, dtype=torch.bool)
+    flat[:: 2] = True
+    away = flat.reshape(target.tensor.shape)
+
+    def ignore(leaf: Leaf) -> Tensor:
+        if leaf.place != target.place:
+            return leaf.tensor
+        return leaf.tensor.masked_fill(away, trial.declared.ignore or 0)
+
+    base = trial.call.map(ignore)
+    others = swapped(trial, 30.0)
+
+    def change(leaf: Leaf) -> Tensor:
+        shared = [name for name in target.names if name in leaf.names]
+        if leaf.place == target.place or len(shared) < len(target.names):
+            return leaf.tensor
+        shape = [
+            target.tensor.shape[target.names.index(name)] if name in target.names else 1
+            for name in leaf.names
+        ]
+        order = [target.names.index(name) for name in leaf.names if name in target.names]
+        where = away.permute(order).reshape(shape)
+        return torch.where(where, others[leaf.place], leaf.tensor)
+
+    found = difference([("the loss", _loss(trial, base))], [("the loss", _loss(trial, base.map(change)))])
+    if found is not None:
+        raise trial.violation(
+            f"{found} when only positions changed whose {target.place} is {trial.declared.ignore}"
+        )
+
+
+def _no_mutual_broadcast(trial: Trial) -> None:
+    """The call itself broadcasts nothing mutually; nor is a target with one axis of 1 more taken."""
+    with torch.no_grad(), no_broadcast():
+        try:
+            trial.attempt(trial.fresh())
+        except ShapeError as error:
+            raise trial.violation(str(error).replace("\n", "\n            ")) from None
+        except Exception:
+            trial.run(trial.fresh())
+    plain = _loss(trial, trial.call)
+    for leaf in trial.call.leaves:
+        for other in _reshaped(leaf.tensor):
+            call = trial.call.map(lambda own, leaf=leaf, other=other: other if own is leaf or own.place == leaf.place else own.tensor)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    results = [*leaves(trial.attempt(trial.fresh(), call))]
+            except Exception:
+                continue  # refused, or flagged
+            found = difference([("the loss", plain)], results)
+            if found is not None:
+                raise trial.violation(
+                    f"{leaf.place} of shape {[*other.shape]} in place of {[*leaf.tensor.shape]} is "
+                    f"taken in silence, and the loss {found.text}"
+                )
+
+
+def _reshaped(tensor: Tensor) -> list[Tensor]:
+    if tensor.ndim == 0 or tensor.numel() < 2:
+        return []
+    found = [tensor.unsqueeze(-1)]
+    if tensor.shape[-1] == 1:
+        found.append(tensor.squeeze(-1))
+    return found
+
+
+LOSS_LAWS: Final = (
+    Law(
+        "mean_of_examples",
+        "a loss is the mean, or the sum, of the losses of its examples",
+        _mean_of_examples,
+        _is_loss,
+    ),
+    Law("ignored", "positions with the ignored target do not matter", _ignored, _ignores),
+    Law(
+        "broadcast",
+        "prediction and target do not broadcast against each other",
+        _no_mutual_broadcast,
+        _is_loss,
+    ),
+)

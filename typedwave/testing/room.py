@@ -1,0 +1,323 @@
+"""Which sizes a module takes: tried out, since an annotation rarely says all that it demands."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+from torch import nn
+
+from typedwave.errors import ContractError, StateError
+from typedwave.testing.calls import Case
+from typedwave.testing.sizes import FIRST_SIZES
+from typedwave.testing.subject import CheckError, Subject
+from typedwave.testing.values import Layout, Values
+
+__all__ = ["Room"]
+
+_SMALL: Final = (*range(10), 11, 12, 13, 16)
+_STARS: Final = ((2,), (2, 3), (), (3, 5), (1,), (2, 2), (0,), (2, 3, 5))
+_TRIES: Final = 600
+_MOST_IDS: Final = 1 << 14
+"""Where the search for the largest id that a module takes ends."""
+
+Size = int | tuple[int, ...]
+
+
+class Room:
+    """The sizes that a module takes, and strategies for cases of them.
+
+    Args:
+        subject: The module and what is declared about it.
+
+    Raises:
+        CheckError: Nothing that was tried could be called.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._module = subject.fresh()
+        self._known: dict[Any, str | None] = {}
+        self.base = self._first()
+
+    def refusal(self, case: Case) -> str | None:
+        """Why a call in eval mode is refused, None if it is not.
+
+        A result or state that breaks its contract was computed, so that the call was taken.
+        """
+        key = (tuple(case.sizes.items()), tuple(map(repr, case.choices.items())))
+        if key not in self._known:
+            self._known[key] = self._refusal(case)
+        return self._known[key]
+
+    def _refusal(self, case: Case) -> str | None:
+        call = self.subject.call(case)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self._module(*call.args, **call.kwargs)
+        except StateError:
+            self._module = self.subject.fresh()
+        except ContractError as error:
+            if all(mismatch.subject in self.subject.hints for mismatch in error.mismatches):
+                return _said(error)
+        except Exception as error:
+            return _said(error)
+        return None
+
+    # sizes
+
+    def candidates(self, name: str) -> Sequence[Size]:
+        """The sizes of a name that are tried, the likely ones first."""
+        declared = self.subject.declared.sizes.get(name.removeprefix("*"))
+        if declared is not None:
+            return [declared] if isinstance(declared, int) else [*declared]
+        if name.startswith("*"):
+            return _STARS
+        by = self.subject.divisors.get(name, 1)
+        usual = [size * by for size in FIRST_SIZES[:6]]
+        small = [size for size in _SMALL if size % by == 0]
+        return [*dict.fromkeys([*usual, *small, *(by * size for size in (1, 4, 8, 16)), *self._hints])]
+
+    @cached_property
+    def _hints(self) -> list[int]:
+        """Numbers that the module speaks of: sizes of its state, and plain attributes."""
+        found: dict[int, None] = {}
+        for module in self.subject.module.modules():
+            for value in vars(module).values():
+                if type(value) is int and 0 < value <= 4096:
+                    found[value] = None
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None and not isinstance(tensor, nn.UninitializedParameter):
+                    found.update(dict.fromkeys(size for size in tensor.shape if size <= 4096))
+        return [*found]
+
+    def _first(self) -> Case:
+        """A first case that the module takes."""
+        subject, why = self.subject, ""
+        names = subject.names
+        choices = {place: _simplest(found) for place, found in subject.choices.items()}
+        for sizes in itertools.islice(self._guesses(names), _TRIES):
+            case = Case(sizes, choices)
+            case = self._with_ids(case)
+            refused = self.refusal(case)
+            if refused is None:
+                return case
+            why = why or f"{subject.call(case)}: {refused}"
+        raise CheckError(
+            f"check: {subject.name} takes no call that was tried; the first one was {why}. Declare "
+            "what it needs: sizes={'C': 8} for axes, values={'x': (0, 1)} for bounds, ids={'x': 10}"
+        )
+
+    def _guesses(self, names: Sequence[str]) -> Iterator[dict[str, Size]]:
+        """Sizes for all names: distinct primes; then one, then all from what is likely."""
+        pools = {name: [*self.candidates(name)] for name in names}
+        if all(pools.values()):
+            first = _distinct(pools)
+            yield first
+            singles = [n for n in names if not n.startswith("*")]
+            for name in names:
+                for size in pools[name]:
+                    yield {**first, name: size}
+            for one, two in itertools.combinations(singles, 2):
+                for sizes in itertools.product(pools[one], pools[two]):
+                    yield {**first, one: sizes[0], two: sizes[1]}
+            for size in _SMALL[1:]:  # all equal
+                yield {**first, **dict.fromkeys(singles, size)}
+            yield from (
+                dict(zip(names, sizes, strict=True)) for sizes in itertools.product(*pools.values())
+            )
+
+    @cached_property
+    def taken(self) -> Mapping[str, Sequence[Size]]:
+        """The sizes of each name that the module takes beside the first sizes of the others."""
+        return {
+            name: [
+                size
+                for size in self.candidates(name)
+                if self.refusal(self._with_ids(self._resized(self.base, name, size))) is None
+            ]
+            for name in self.subject.names
+        }
+
+    def accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
+        """Those of some sizes of a name that the module takes; only declared ones, if any are."""
+        if name not in self.subject.names:
+            return []
+        if name.removeprefix("*") in self.subject.declared.sizes:
+            sizes = [size for size in self.candidates(name) if size in sizes]
+        return [
+            size
+            for size in sizes
+            if self.refusal(self._with_ids(self._resized(self.base, name, size))) is None
+        ]
+
+    def neighbours(self, case: Case) -> list[Case]:
+        """Cases beside this one: other numbers, and a smaller and a larger size of each name."""
+        found = [dataclasses.replace(case, seed=case.seed + 500)]
+        for name, size in case.sizes.items():
+            sizes = [other for other in self.taken[name] if other != size and _total(other)]
+            smaller = [other for other in sizes if _total(other) < _total(size)]
+            larger = [other for other in sizes if _total(other) > _total(size)]
+            for other in (*smaller[-1:], *larger[:1]):
+                resized = self._with_ids(self._resized(case, name, other))
+                if self.refusal(resized) is None:
+                    found.append(dataclasses.replace(resized, seed=case.seed + 500))
+        return found
+
+    def refused(self, name: str) -> dict[Size, str]:
+        """The sizes of a name that were tried and are refused, and why."""
+        found = {}
+        for size in self.candidates(name):
+            why = self.refusal(self._with_ids(self._resized(self.base, name, size)))
+            if why is not None:
+                found[size] = why
+        return found
+
+    def _resized(self, case: Case, name: str, size: Size) -> Case:
+        return Case({**case.sizes, name: size}, case.choices)
+
+    # ids
+
+    def _with_ids(self, case: Case) -> Case:
+        """The case with the number of ids that each integer argument takes, as far as tried."""
+        wanted = [
+            leaf.argument
+            for leaf in self.subject.call(case).leaves
+            if not (leaf.tensor.is_floating_point() or leaf.tensor.is_complex())
+            and leaf.tensor.dtype != torch.bool
+            and leaf.argument not in self.subject.declared.ids
+        ]
+        choices = dict(case.choices)
+        for argument in dict.fromkeys(wanted):
+            key = f"ids:{argument}"
+            known = {f"ids:{other}": choices.get(f"ids:{other}", 1) for other in wanted}
+            base = getattr(self, "base", None)
+
+            def takes(count: int, choices: Any = choices, known: Any = known, key: str = key) -> bool:
+                made = {**choices, **known, key: count}
+                return self._takes_ids(case, made, key.removeprefix("ids:"), count - 1)
+
+            guess = base.choices.get(key) if base is not None else None
+            if guess is not None and takes(guess) and (guess >= _MOST_IDS or not takes(guess + 1)):
+                choices[key] = guess
+            else:
+                choices[key] = _largest(takes)
+        return Case(case.sizes, choices, case.values, case.layout, case.seed)
+
+    def _takes_ids(self, case: Case, choices: Mapping[str, Any], argument: str, id_: int) -> bool:
+        call = self.subject.call(Case(case.sizes, choices))
+        filled = call.map(
+            lambda leaf: leaf.tensor.new_full(leaf.tensor.shape, id_)
+            if leaf.argument == argument
+            else leaf.tensor
+        )
+        try:
+            with torch.no_grad():
+                self._module(*filled.args, **filled.kwargs)
+        except ContractError as error:
+            return not all(m.subject in self.subject.hints for m in error.mismatches)
+        except Exception:
+            return False
+        return True
+
+    # cases
+
+    def cases(
+        self,
+        *,
+        least: Mapping[str, int] | None = None,
+        sizes: Mapping[str, Sequence[Size]] | None = None,
+        values: Sequence[Values] = ("normal",),
+        layouts: Sequence[Layout] = ("contiguous",),
+        edges: bool = True,
+        chosen: Mapping[str, Any] | None = None,
+    ) -> st.SearchStrategy[Case]:
+        """Cases that the module takes.
+
+        Args:
+            least: The least size of a name.
+            sizes: The sizes of a name in place of those that were found.
+            values: The kinds of numbers.
+            layouts: The layouts.
+            edges: Also sizes of 0 and 1, and equal ones.
+            chosen: What to choose at some places.
+        """
+        pools: dict[str, Sequence[Size]] = {}
+        for name, found in {**self.taken, **(sizes or {})}.items():
+            floor = (least or {}).get(name, 0)
+            pools[name] = [size for size in found if _total(size) >= floor]
+
+        @st.composite
+        def draw_case(draw: st.DrawFn) -> Case:
+            assume(all(pools.values()))
+            at_edge = edges and draw(st.sampled_from([False, False, False, True]))
+            drawn: dict[str, Size] = {}
+            for name, pool in pools.items():
+                usual = [size for size in pool if at_edge or not _at_edge(size)] or pool
+                fitting = usual if at_edge else [s for s in usual if _coprime(s, drawn)] or usual
+                drawn[name] = draw(st.sampled_from(fitting))
+            choices = {place: draw(found) for place, found in self.subject.choices.items()}
+            choices |= chosen or {}
+            kind, layout = draw(st.sampled_from(values)), draw(st.sampled_from(layouts))
+            seed = draw(st.integers(0, 255))
+            case = self._with_ids(Case(drawn, choices))
+            assume(self.refusal(case) is None)
+            return Case(drawn, case.choices, kind, layout, seed)
+
+        return draw_case()
+
+
+def _largest(takes: Any) -> int:
+    """The largest count that is taken, if all smaller ones are; 1 if none is."""
+    low, high = 1, 2
+    while high < _MOST_IDS and takes(high):
+        low, high = high, high * 2
+    if high >= _MOST_IDS and takes(high):
+        return _MOST_IDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if takes(middle) else (low, middle)
+    return low
+
+
+def _simplest(found: st.SearchStrategy[Any]) -> Any:
+    """The value that a strategy shrinks to."""
+    from hypothesis import Phase, find, settings
+
+    quiet = settings(max_examples=1, database=None, phases=[Phase.generate])
+    return find(found, lambda _: True, settings=quiet)
+
+
+def _distinct(pools: Mapping[str, Sequence[Size]]) -> dict[str, Size]:
+    chosen: dict[str, Size] = {}
+    for name, pool in pools.items():
+        fitting = [size for size in pool if not _at_edge(size) and _coprime(size, chosen)]
+        chosen[name] = (fitting or [*pool])[0]
+    return chosen
+
+
+def _coprime(size: Size, chosen: Mapping[str, Size]) -> bool:
+    own = size if isinstance(size, tuple) else (size,)
+    taken = [
+        one for other in chosen.values() for one in (other if isinstance(other, tuple) else (other,))
+    ]
+    return all(math.gcd(a, b) == 1 and a != b for a in own for b in taken)
+
+
+def _at_edge(size: Size) -> bool:
+    sizes = size if isinstance(size, tuple) else (size,)
+    return any(size < 2 for size in sizes) or len({*sizes}) < len(sizes) or not sizes
+
+
+def _total(size: Size) -> int:
+    return math.prod(size) if isinstance(size, tuple) else size
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,517 @@
+"""The module under test: how it can be called, and fresh copies of it to call."""
+
+import copy
+import dataclasses
+import enum
+import inspect
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import NoneType
+from typing import Any, Final, Literal, get_args, get_origin
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import Module
+
+from typedwave.contract.annotations import function_hints
+from typedwave.contract.axes import Bindings, read_axes
+from typedwave.contract.hints import (
+    RESULT,
+    Claim,
+    alternatives,
+    array_hints,
+    fitting_dtypes,
+    has_arrays,
+    is_array,
+    record_fields,
+    spell,
+)
+from typedwave.contract.judge import first_refused, in_scope
+from typedwave.contract.state import StateContract
+from typedwave.testing.calls import Call, Case, Leaf
+from typedwave.testing.declared import Declared
+from typedwave.testing.sizes import Sizes, divisors, named_shape, names_of
+from typedwave.testing.values import lay_out, make
+
+__all__ = ["CheckError", "Subject"]
+
+_BATCHES: Final = ("B", "N", "batch")
+
+class CheckError(ValueError):
+    """A module cannot be checked as it was asked: something has to be said, or said otherwise."""
+
+
+class _Function(Module):
+    """A function in the place of a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.forward = function
+
+
+class Subject:
+    """A module, the declarations about it, and how its arguments are made.
+
+    Args:
+        source: A module; something that makes one when called without arguments; or a function
+            of tensors, which is checked as if it was the forward of a module.
+        declared: What is said about it.
+
+    Raises:
+        CheckError: It is none of these, an argument has no annotation, or a declaration names
+            what is not there.
+    """
+
+    def __init__(self, source: Any, declared: Declared) -> None:
+        self.declared = declared
+        self.makes = not isinstance(source, Module) and _is_factory(source)
+        self._source = source
+        self.module = self._made()
+        self.name = getattr(source, "__qualname__", type(self.module).__name__)
+        self.signature = inspect.signature(self.module.forward)
+        self.hints = self._hints()
+        self.result_hint = self.hints.pop("return", None)
+        self.arguments = [*self._arguments()]
+        self._refuse_unknown()
+
+    # copies
+
+    def fresh(self, *, training: bool = False) -> Module:
+        """A copy in the state that it was given in."""
+        try:
+            return copy.deepcopy(self.module).train(training)
+        except Exception as error:
+            if self.makes:
+                return self._made().train(training)
+            raise CheckError(
+                f"check: {self.name} cannot be copied ({error}); give a function that makes it"
+            ) from None
+
+    def another(self, seed: int) -> Module | None:
+        """A second one made by the factory, with other random numbers; None without a factory."""
+        return self._made(seed) if self.makes else None
+
+    def _made(self, seed: int = 0) -> Module:
+        if isinstance(self._source, Module):
+            return self._source
+        if not self.makes:
+            if not callable(self._source):
+                raise CheckError(
+                    f"check takes a module or a function that makes one, but got {self._source!r}"
+                )
+            return _Function(self._source)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = self._source()
+        if not isinstance(made, Module):
+            raise CheckError(f"check: {self._source!r} made no torch.nn.Module, but {made!r}")
+        return made
+
+    # annotations
+
+    def _hints(self) -> dict[str, Any]:
+        written = inspect.unwrap(self.module.forward)
+        try:
+            hints = function_hints(getattr(written, "__func__", written))
+        except (AttributeError, TypeError):  # not written in Python
+            hints = {}
+        return hints | dict(self.declared.spec)
+
+    def _arguments(self) -> Iterator[inspect.Parameter]:
+        """The parameters that get a value; those that have a default and no tensors keep it."""
+        missing = []
+        for parameter in self.signature.parameters.values():
+            hint = self.hints.get(parameter.name)
+            optional = parameter.default is not parameter.empty or parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            )
+            if parameter.name in self.declared.spec or _can_be_drawn(hint, optional):
+                yield parameter
+            elif not optional:
+                missing.append(f'"{parameter.name}": Float[Tensor, "B ..."]')
+        if missing:
+            raise CheckError(
+                f"check: nothing says what {self.name} takes; annotate its forward with jaxtyping, "
+                f"or declare spec={{{', '.join(missing)}}} with the shapes that it takes"
+            )
+
+    def _refuse_unknown(self) -> None:
+        takes_any = any(
+            p.kind == p.VAR_KEYWORD for p in self.signature.parameters.values()
+        )
+        d = self.declared
+        named = {
+            "spec": [name for name in d.spec if name != "return"],
+            "values": [*d.values],
+            "ids": [*d.ids],
+            "mask": [d.mask] if d.mask else [],
+        }
+        for kind, names in named.items():
+            for name in names:
+                if name not in self.signature.parameters and not takes_any:
+                    has = ", ".join(self.signature.parameters) or "none"
+                    raise CheckError(
+                        f"check: {kind} names {name!r}, but the arguments of {self.name} are {has}"
+                    )
+        if d.mask and d.mask_keeps is None:
+            raise CheckError(
+                f"check: mask={d.mask!r} also needs mask_keeps: True if True in it stands for a "
+                "position that counts, False if it stands for padding"
+            )
+        axes = {name.removeprefix("*") for name in self.names} | {*self.fixed}
+        equivariant = (d.equivariant,) if isinstance(d.equivariant, str) else d.equivariant
+        said = {"sizes": [*d.sizes], "equivariant": [*equivariant]}
+        said["batch"] = [d.batch] if d.batch else []
+        if d.receptive_field is not None or d.causal:
+            said["time"] = [d.time]
+        for kind, names in said.items():
+            for name in names:
+                if name.removeprefix("*") not in axes:
+                    has = ", ".join(sorted(axes)) or "none"
+                    raise CheckError(
+                        f"check: {kind} speaks of an axis {name!r}, but the axes of {self.name} "
+                        f"are {has}"
+                    )
+
+    def claims(self, call: Call, result: Any) -> list[Claim]:
+        """What the annotations say of a call: of its arguments, and of its result last."""
+        given = self.signature.bind(*call.args, **call.kwargs)
+        given.apply_defaults()
+        found = StateContract(type(self.module)).claims(self.module)
+        for parameter in self.arguments:
+            name, hint = parameter.name, self.hints[parameter.name]
+            value = given.arguments.get(name)
+            several = {
+                parameter.VAR_POSITIONAL: lambda value=value: [*value],
+                parameter.VAR_KEYWORD: lambda value=value: [*value.values()],
+            }.get(parameter.kind, lambda value=value: [value])()
+            if has_arrays(hint):
+                found += [Claim(name, each, hint) for each in several]
+        return [*found, Claim(RESULT, result, self.result_hint)]
+
+    def first_refused(self, call: Call, result: Any) -> Claim | None:
+        """The first of the claims that the judge does not accept."""
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        others = [
+            p.replace(annotation=p.empty)  # the judge is given the hints as claims
+            for p in self.signature.parameters.values()
+        ]
+        if others and others[0].name == "self":
+            others = others[1:]
+        signature = inspect.Signature([own, *others])
+        claims = self.claims(call, result)
+        return in_scope(
+            signature, (self.module, *call.args), call.kwargs, lambda: first_refused(claims)
+        )
+
+    # axes
+
+    @cached_property
+    def shapes(self) -> list[tuple[str, str]]:
+        """The place and the shape of every array annotation of the arguments."""
+        return [
+            found
+            for parameter in self.arguments
+            for found in _shapes(self.hints[parameter.name], parameter.name)
+        ]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The axis names of the arguments, without those whose size the state gives."""
+        found = [name for place, shape in self.shapes for name in names_of(shape, place)]
+        return [*dict.fromkeys(name for name in found if name not in self.fixed)]
+
+    @cached_property
+    def fixed(self) -> dict[str, int]:
+        """The sizes that names have in the annotated state of the module."""
+        bindings = Bindings({"self": self.module})
+        state = StateContract(type(self.module))
+        for claim in state.claims(self.module):
+            for array in array_hints(claim.hint):
+                if isinstance(claim.value, Tensor):
+                    bindings.misfits(read_axes(array.dim_str), claim.value.shape, "")
+        return {
+            name: found.size for name, found in bindings.names.items() if type(found.size) is int
+        }
+
+    @cached_property
+    def divisors(self) -> dict[str, int]:
+        """By what the size of a name has to be divisible."""
+        shapes = [shape for _, shape in self.shapes]
+        shapes += [array.dim_str for array in array_hints(self.result_hint)]
+        try:
+            return divisors(shapes, self._scope({}))
+        except Exception as error:
+            raise CheckError(f"check: a shape of {self.name} cannot be read: {error}") from None
+
+    @cached_property
+    def batch(self) -> str | None:
+        """The name of the batch axis; None if there is none."""
+        if self.declared.batch:
+            starred = f"*{self.declared.batch}"
+            return starred if starred in self.names else self.declared.batch
+        spelled = (name for axis in _BATCHES for name in (axis, f"*{axis}"))
+        return next((name for name in spelled if name in self.names), None)
+
+    @cached_property
+    def star(self) -> str | None:
+        """The name that stands for any number of leading axes."""
+        stars = [name for name in self.names if name.startswith("*")]
+        leading = all(
+            next(iter(names_of(shape, place)), None) == stars[0]
+            for place, shape in self.shapes
+            if stars and stars[0] in names_of(shape, place)
+        )
+        return stars[0] if len(stars) == 1 and leading else None
+
+    # arguments
+
+    @cached_property
+    def choices(self) -> dict[str, st.SearchStrategy[Any]]:
+        """What an annotation leaves open besides sizes and numbers, by place."""
+        found: dict[str, st.SearchStrategy[Any]] = {}
+        for parameter in self.arguments:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found[f"{parameter.name}[]"] = st.sampled_from([2, 1, 0])
+            found.update(_choices(self.hints[parameter.name], parameter.name))
+        return found
+
+    def call(self, case: Case) -> Call:
+        """The call of a case; equal cases make equal calls.
+
+        Raises:
+            LookupError: The case lacks the size of a name.
+        """
+        found: list[Leaf] = []
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        scope = self._scope(case.choices)
+        for parameter in self.arguments:
+            name, hint = parameter.name, self.hints[parameter.name]
+            count = case.choices.get(f"{name}[]", 2)
+
+            def draw(
+                place: str, hint: Any = hint, name: str = name, scope: Any = scope
+            ) -> Any:
+                builder = _Builder(self, case, name, scope, found)
+                return builder.value(hint, place)
+
+            if parameter.kind == parameter.VAR_POSITIONAL:
+                args += [draw(f"{name}[{i}]") for i in range(count)]
+            elif parameter.kind == parameter.VAR_KEYWORD:
+                kwargs |= {f"{name}_{i}": draw(f"{name}[{i}]") for i in range(count)}
+            elif parameter.kind == parameter.POSITIONAL_ONLY:
+                args.append(draw(name))
+            else:
+                kwargs[name] = draw(name)
+        return Call(case, *self._placed(args, kwargs), tuple(found))
+
+    def _placed(
+        self, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional what can be, as people call modules, up to the first that is left out."""
+        placed: list[Any] = []
+        for parameter in self.signature.parameters.values():
+            if parameter.kind == parameter.POSITIONAL_ONLY and args:
+                placed.append(args.pop(0))
+            elif parameter.kind == parameter.POSITIONAL_OR_KEYWORD and parameter.name in kwargs:
+                placed.append(kwargs.pop(parameter.name))
+            else:
+                break
+        return (*placed, *args), kwargs
+
+    def _scope(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        defaults = {
+            p.name: p.default
+            for p in self.signature.parameters.values()
+            if p.default is not p.empty
+        }
+        return {"self": self.module, **defaults, **choices}
+
+    @cached_property
+    def floating(self) -> torch.dtype:
+        """The floating dtype of the module: that of its first parameter or buffer."""
+        held = itertools.chain(self.module.parameters(), self.module.buffers())
+        kinds = (tensor.dtype for tensor in held if tensor.is_floating_point())
+        return next(kinds, torch.get_default_dtype())
+
+
+class _Builder:
+    """Makes the values of one argument."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        case: Case,
+        argument: str,
+        scope: Mapping[str, Any],
+        found: list[Leaf],
+    ) -> None:
+        self._subject, self._case, self._argument = subject, case, argument
+        self._scope, self._found = scope, found
+
+    def value(self, hint: Any, place: str) -> Any:
+        general = _general(place)
+        if isinstance(hint, st.SearchStrategy):
+            chosen = self._case.choices[general]
+            if isinstance(chosen, Tensor):
+                names = tuple(f"_{place}{i}" for i in range(chosen.ndim))
+                self._found.append(Leaf(place, self._argument, names, chosen))
+            return chosen
+        members = alternatives(hint)
+        if len(members) > 1:
+            return self.value(_ordered(members)[self._case.choices.get(general, 0)], place)
+        (hint,) = members
+        if is_array(hint):
+            return self._tensor(hint, place)
+        origin, inner = get_origin(hint), get_args(hint)
+        length = self._case.choices.get(f"{general}[]", 2)
+        if _is_mapping(origin):
+            parts = {f"k{i}": self.value(inner[1], f"{place}[k{i}]") for i in range(length)}
+            return OrderedDict(parts) if origin is OrderedDict else parts
+        if origin is tuple and inner[-1] is not Ellipsis:
+            return tuple(self.value(part, f"{place}[{i}]") for i, part in enumerate(inner))
+        if _is_sequence(origin):
+            several = [self.value(inner[0], f"{place}[{i}]") for i in range(length)]
+            return tuple(several) if origin is tuple else several
+        if fields := record_fields(hint):
+            return hint(**{f: self.value(kind, f"{place}.{f}") for f, kind in fields.items()})
+        return self._case.choices.get(general)
+
+    def _tensor(self, hint: Any, place: str) -> Tensor:
+        subject, case = self._subject, self._case
+        sizes = {**subject.fixed, **case.sizes}
+        axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
+        dtype = dtype_of(hint, subject.floating)
+        below = subject.declared.ids.get(self._argument)
+        if isinstance(below, str):
+            below = sizes[below]  # type: ignore[assignment]  # no starred name gives ids
+        tensor = make(
+            tuple(size for _, size in axes),
+            dtype,
+            values=case.values,
+            seed=case.seed + len(self._found),
+            bounds=subject.declared.values.get(self._argument),
+            below=int(case.choices.get(f"ids:{self._argument}", 100) if below is None else below),
+        )
+        tensor = lay_out(tensor, case.layout)
+        names = tuple(name for name, _ in axes)
+        self._found.append(Leaf(place, self._argument, names, tensor))
+        return tensor
+
+
+def dtype_of(hint: Any, floating: torch.dtype) -> torch.dtype:
+    """The dtype that a tensor of an annotation gets.
+
+    Raises:
+        CheckError: torch has no such dtype.
+    """
+    kinds = fitting_dtypes([hint], floating)
+    if not kinds:
+        raise CheckError(f"check: torch has no dtype for {spell(hint)}")
+    return kinds[0]
+
+
+def _is_factory(source: Any) -> bool:
+    if isinstance(source, type):
+        return issubclass(source, Module)
+    try:
+        parameters = inspect.signature(source).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return not any(
+        p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters
+    )
+
+
+def _can_be_drawn(hint: Any, optional: bool) -> bool:
+    if has_arrays(hint):
+        return True
+    if optional or hint is None:
+        return False
+    return all(
+        kind in (bool, int, float, NoneType)
+        or get_origin(kind) is Literal
+        or (isinstance(kind, type) and issubclass(kind, enum.Enum))
+        for kind in alternatives(hint)
+    )
+
+
+def _general(place: str) -> str:
+    """The place without positions in containers, whose elements make the same choices."""
+    head, *rest = place.replace("[", "\0[").split("\0")
+    return head + "".join("[]" + part[part.index("]") + 1 :] for part in rest)
+
+
+def _ordered(members: Sequence[Any]) -> list[Any]:
+    """The members of a union, those that hold tensors first."""
+    return sorted(members, key=lambda member: not has_arrays(member))
+
+
+def _is_mapping(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _is_sequence(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Sequence)
+
+
+def _inside(hint: Any) -> list[tuple[str, Any]]:
+    """What is inside of a container or record, by how it is reached."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if _is_mapping(origin):
+        return [("[]", inner[1])]
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return [("[]", part) for part in inner]
+    if _is_sequence(origin):
+        return [("[]", inner[0])]
+    return [(f".{name}", kind) for name, kind in record_fields(hint).items()]
+
+
+def _shapes(hint: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(hint, st.SearchStrategy):
+        return
+    for member in alternatives(hint):
+        if is_array(member):
+            yield place, member.dim_str
+        else:
+            for step, inner in _inside(member):
+                yield from _shapes(inner, place + step)
+
+
+def _choices(hint: Any, place: str) -> Iterator[tuple[str, st.SearchStrategy[Any]]]:
+    if isinstance(hint, st.SearchStrategy):
+        yield place, hint
+        return
+    members = alternatives(hint)
+    if len(members) > 1:
+        yield place, st.integers(0, len(members) - 1)
+    for member in _ordered(members):
+        if is_array(member):
+            continue
+        origin = get_origin(member)
+        if _is_mapping(origin) or (_is_sequence(origin) and get_args(member)[-1:] != ()):
+            if origin is not tuple or get_args(member)[-1] is Ellipsis:
+                yield f"{place}[]", st.sampled_from([2, 1, 3])
+        if len(members) == 1 and (plain := _plain(member)) is not None:
+            yield place, plain
+        for step, inner in _inside(member):
+            yield from _choices(inner, place + step)
+
+
+def _plain(hint: Any) -> st.SearchStrategy[Any] | None:
+    if get_origin(hint) is Literal:
+        return st.sampled_from(get_args(hint))
+    if hint is bool:
+        return st.booleans()
+    if hint is int:
+        return st.integers(1, 3)
+    if hint is float:
+        return st.sampled_from([1.0, 0.5])
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return st.sampled_from([*hint])
+    return None
