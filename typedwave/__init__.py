@@ -8,6 +8,7 @@ from typedwave.contract import (
     Module,
     install_import_hook,
     load_ipython_extension,
+    no_broadcast,
     no_checks,
     set_checks,
     typed,
@@ -15,6 +16,7 @@ from typedwave.contract import (
 )
 from typedwave.errors import (
     AnnotationError,
+    BroadcastError,
     ContractError,
     IdOutOfRangeError,
     ShapeError,
@@ -23,6 +25,7 @@ from typedwave.errors import (
 
 __all__ = [
     "AnnotationError",
+    "BroadcastError",
     "ContractError",
     "IdOutOfRangeError",
     "Module",
@@ -31,6 +34,7 @@ __all__ = [
     "install_import_hook",
     "load_ipython_extension",
     "nn",
+    "no_broadcast",
     "no_checks",
     "set_checks",
     "typed",

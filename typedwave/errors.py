@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "AnnotationError",
+    "BroadcastError",
     "ContractError",
     "IdOutOfRangeError",
     "Mismatch",
@@ -163,3 +164,41 @@ def _rebuild(
     facts: dict[str, object],
 ) -> ContractError:
     return kind(where, mismatches, **facts)  # type: ignore[arg-type]  # as __reduce__ packed them
+
+
+class BroadcastError(RuntimeError):
+    """Two tensors broadcast against each other within `typedwave.no_broadcast`.
+
+    Not a `ShapeError`, which is a TypeError: the operators of Python take a TypeError for an
+    operand that they cannot use, and their own words take the place of ours.
+
+    Attributes:
+        where: The file and line.
+        operation: The name of the operation.
+        shapes: Those of its tensors.
+        together: That of the result.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        operation: str,
+        shapes: Sequence[tuple[int, ...]],
+        together: tuple[int, ...],
+    ) -> None:
+        self.where = where
+        self.operation = operation
+        self.shapes = tuple(shapes)
+        self.together = together
+        got = " and ".join(str([*shape]) for shape in shapes)
+        is_mutual = together not in self.shapes
+        what = "against each other" if is_mutual else "one to the shape of the other"
+        remark = ", a shape that none of them has" if is_mutual else ""
+        super().__init__(
+            f"{where}: {operation} broadcasts its arguments {what}: {got} give "
+            f"{[*together]}{remark}; reshape them first"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by facts, so that an error survives the way back from a worker process."""
+        return type(self), (self.where, self.operation, self.shapes, self.together)

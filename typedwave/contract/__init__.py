@@ -1,5 +1,6 @@
 """The checking: contracts on calls and on what a module remembers."""
 
+from typedwave.contract.broadcast import no_broadcast
 from typedwave.contract.decorator import typed
 from typedwave.contract.hints import describe
 from typedwave.contract.importing import install_import_hook
@@ -14,6 +15,7 @@ __all__ = [
     "describe",
     "install_import_hook",
     "load_ipython_extension",
+    "no_broadcast",
     "no_checks",
     "set_checks",
     "typed",

@@ -1,7 +1,6 @@
 """``no_broadcast``: an error where two tensors broadcast against each other."""
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode  # private by its path, but documented
 
-from typedwave.contract.hints import describe
-from typedwave.errors import Mismatch, ShapeError
+from typedwave.errors import BroadcastError
 
 __all__ = ["no_broadcast"]
 
@@ -40,17 +38,15 @@ def no_broadcast(*, one_sided: bool = True) -> Iterator[None]:
         one_sided: Whether the one-sided kind is allowed. A tensor without axes always is.
 
     Raises:
-        ShapeError: From the operation; it says in which line of which file.
+        BroadcastError: From the operation; it says in which line of which file.
 
     Example:
         >>> import torch
         >>> with no_broadcast():
-        ...     torch.zeros(5, 3) + torch.zeros(3)  # doctest: +ELLIPSIS
-        ...     torch.zeros(5) - torch.zeros(5, 1)
+        ...     y = torch.zeros(5, 3) + torch.zeros(3)
+        ...     torch.zeros(5) - torch.zeros(5, 1)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        typedwave.errors.ShapeError: <doctest typedwave.contract.broadcast.no_broadcast[1]>:3: sub \
-broadcasts its arguments against each other
-          got       f32[5], f32[5, 1]   together [5, 5], a shape that neither has
+        typedwave.errors.BroadcastError: ...: sub broadcasts its arguments against each other: ...
     """
     with _Functions(one_sided), _Operations(one_sided):
         yield
@@ -102,14 +98,9 @@ def _refuse(name: str, tensors: Sequence[Tensor], one_sided: bool) -> None:
         return  # torch refuses it itself
     if one_sided and together in shapes:
         return
-    got = ", ".join(describe(tensor) for tensor in tensors if tensor.ndim)
-    remark = f"together {[*together]}"
-    if together not in shapes:
-        remark += ", a shape that neither has"
-    what = "broadcasts its arguments against each other"
-    if together in shapes:
-        what = "broadcasts one argument to the shape of the other"
-    raise ShapeError(_line(), [Mismatch(name, what, (("got", got, remark),))])
+    raise BroadcastError(
+        _line(), name, [tuple(tensor.shape) for tensor in tensors if tensor.ndim], together
+    )
 
 
 def _line() -> str:

@@ -1,5 +1,6 @@
 """``check``: tries every law that applies to a module, and reports."""
 
+import contextlib
 import dataclasses
 import time
 import warnings
@@ -11,7 +12,7 @@ from typing import Any, Final, Literal
 import hypothesis
 import torch
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis.errors import Flaky, Unsatisfiable
+from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 
 from typedwave.testing.calls import Case
 from typedwave.testing.declared import Declared
@@ -180,7 +181,18 @@ class Checker:
                 verbosity=Verbosity.quiet,
             )
             cases = self.room.cases(**tried)
-            return self._run(law, lambda test: quiet(given(cases)(test)), seconds)
+            edges = [*self.room.edge_cases(**tried)]
+
+            def engine(test: Callable[[Case], None]) -> Callable[[], None]:
+                def run() -> None:
+                    for edge in edges[: law.examples]:
+                        with contextlib.suppress(UnsatisfiedAssumption):
+                            test(edge)
+                    quiet(given(cases)(test))()
+
+                return run
+
+            return self._run(law, engine, seconds)
 
     def _run(
         self, law: Law, engine: Callable[[Callable[[Case], None]], Callable[[], None]], seconds: float

@@ -33,7 +33,9 @@ class Declared:
         inplace: A call writes to its inputs.
         surrogate: The gradient is not that of the function, as behind a rounding.
         unused: Names, or beginnings of names, of parameters that need no gradient.
-        loss: The result is the ``"mean"`` or ``"sum"`` of the losses of the examples.
+        loss: The result is the ``"mean"`` or ``"sum"`` of the losses of the examples; or the mean
+            over all ``"positions"`` of all examples that are not ignored, so that long examples
+            weigh more.
         target: The argument of a loss that holds what was right.
         ignore: The value of a target that does not count.
         compiled: Also hold the compiled module against the eager one, which takes seconds.
@@ -56,7 +58,7 @@ class Declared:
     inplace: bool = False
     surrogate: bool = False
     unused: str | tuple[str, ...] = ()
-    loss: Literal["mean", "sum"] | None = None
+    loss: Literal["mean", "sum", "positions"] | None = None
     target: str = "target"
     ignore: int | None = None
     compiled: bool = False

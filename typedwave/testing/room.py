@@ -57,6 +57,8 @@ class Room:
 
     def _refusal(self, case: Case) -> str | None:
         call = self.subject.call(case)
+        if (text := self.subject.negative(case)) is not None:
+            return f"{text} would be negative"
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -228,6 +230,56 @@ class Room:
 
     # cases
 
+    @cached_property
+    def tied(self) -> list[tuple[str, str]]:
+        """Pairs of names that are taken only if their sizes are equal."""
+        names = [n for n in self.subject.names if not n.startswith("*")]
+        sizes = self.base.sizes
+        return [
+            (one, other)
+            for one, other in itertools.combinations(names, 2)
+            if sizes[one] == sizes[other]
+            and all({*self.taken[name]} <= {sizes[one]} for name in (one, other))
+            and self._grow_together(one, other)
+        ]
+
+    def _grow_together(self, one: str, other: str) -> bool:
+        """Whether another size is taken if both have it."""
+        sizes = [n for n in self.candidates(one) if n != self.base.sizes[one] and n not in (0, 1)]
+        cases = (Case({**self.base.sizes, one: n, other: n}, self.base.choices) for n in sizes)
+        return any(self.refusal(self._with_ids(case)) is None for case in cases)
+
+    def edge_cases(
+        self, *, sizes: Mapping[str, Sequence[Size]] | None = None, least_edge: int | None = 1, **_: Any
+    ) -> Iterator[Case]:
+        """The smallest sizes of each name, the others distinct; then all names of one size.
+
+        Args:
+            sizes: The only sizes of some names.
+            least_edge: The smallest of all; None for no case at all.
+            **_: The other arguments of `cases`.
+        """
+        if least_edge is None:
+            return
+        sizes = sizes or {}
+        first = self.base.sizes
+        first = {n: first[n] if first[n] in sizes.get(n, [first[n]]) else sizes[n][0] for n in first}
+        drawn: list[dict[str, Size]] = []
+        for name in first:
+            pool = sizes.get(name, self.taken[name])
+            small = [size for size in pool if least_edge <= _total(size) <= 1]
+            drawn += [{**first, name: size} for size in small]
+        singles = [name for name in first if not name.startswith("*")]
+        if len(singles) > 1:
+            common = {*sizes.get(singles[0], self.taken[singles[0]])}
+            for name in singles[1:]:
+                common &= {*sizes.get(name, self.taken[name])}
+            drawn += [{**first, **dict.fromkeys(singles, n)} for n in sorted(common - {0, 1})[:1]]
+        for made in drawn:
+            case = self._with_ids(Case(made, self.base.choices))
+            if self.refusal(case) is None:
+                yield case
+
     def cases(
         self,
         *,
@@ -235,7 +287,7 @@ class Room:
         sizes: Mapping[str, Sequence[Size]] | None = None,
         values: Sequence[Values] = ("normal",),
         layouts: Sequence[Layout] = ("contiguous",),
-        edges: bool = True,
+        least_edge: int | None = 1,
         chosen: Mapping[str, Any] | None = None,
     ) -> st.SearchStrategy[Case]:
         """Cases that the module takes.
@@ -245,22 +297,27 @@ class Room:
             sizes: The sizes of a name in place of those that were found.
             values: The kinds of numbers.
             layouts: The layouts.
-            edges: Also sizes of 0 and 1, and equal ones.
+            least_edge: The least size to try besides ordinary ones, equal ones among them; None
+                for ordinary ones only.
             chosen: What to choose at some places.
         """
         pools: dict[str, Sequence[Size]] = {}
         for name, found in {**self.taken, **(sizes or {})}.items():
             floor = (least or {}).get(name, 0)
-            pools[name] = [size for size in found if _total(size) >= floor]
+            pools[name] = [size for size in found if _total(size) >= max(floor, least_edge or 0)]
 
         @st.composite
         def draw_case(draw: st.DrawFn) -> Case:
             assume(all(pools.values()))
-            at_edge = edges and draw(st.sampled_from([False, False, False, True]))
+            at_edge = least_edge is not None and draw(st.sampled_from([False, False, False, True]))
             drawn: dict[str, Size] = {}
             for name, pool in pools.items():
-                usual = [size for size in pool if at_edge or not _at_edge(size)] or pool
-                fitting = usual if at_edge else [s for s in usual if _coprime(s, drawn)] or usual
+                usual = [size for size in pool if not _at_edge(size)] or pool
+                if at_edge:
+                    edge = [size for size in pool if _at_edge(size) or size in drawn.values()]
+                    fitting = draw(st.sampled_from([usual, edge or usual]))
+                else:
+                    fitting = [size for size in usual if _coprime(size, drawn)] or usual
                 drawn[name] = draw(st.sampled_from(fitting))
             choices = {place: draw(found) for place, found in self.subject.choices.items()}
             choices |= chosen or {}

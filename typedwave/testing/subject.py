@@ -310,6 +310,20 @@ class Subject:
                 kwargs[name] = draw(name)
         return Call(case, *self._placed(args, kwargs), tuple(found))
 
+    def negative(self, case: Case) -> str | None:
+        """Arithmetic in an annotation that has no size in a case, since it would be negative."""
+        sizes = {**self.fixed, **case.sizes}
+        hinted = [*self.shapes, *(("result", a.dim_str) for a in array_hints(self.result_hint))]
+        for place, shape in hinted:
+            try:
+                axes = named_shape(shape, place, sizes, self._scope(case.choices))
+            except Exception:  # noqa: S112  # a name that only the result has, say
+                continue
+            for text, size in axes:
+                if size < 0:
+                    return text
+        return None
+
     def _placed(
         self, args: list[Any], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -78,9 +78,25 @@ class Trial:
         except Exception:
             reject()
 
-    def attempt(self, module: Module, call: Call | None = None, *, seed: int | None = None) -> Any:
-        """The same, but an exception comes out."""
+    def attempt(
+        self,
+        module: Module,
+        call: Call | None = None,
+        *,
+        seed: int | None = None,
+        inside: bool = False,
+    ) -> Any:
+        """The same, but an exception comes out.
+
+        Args:
+            module: What is called.
+            call: With what, if not with the call of this trial.
+            seed: Of the random numbers, if not that of the case.
+            inside: With arguments that have a gradient, as those of a layer inside of a network.
+        """
         made = (call or self.call).copy()
+        if inside:
+            made = made.map(lambda leaf: _inner(leaf.tensor))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.case.seed if seed is None else seed)
             return module(*made.args, **made.kwargs)
@@ -144,6 +160,10 @@ class Trial:
             if ins and not outs:
                 return f"{a.path} ({a.kind})" if a.path else ""
         return ""
+
+
+def _inner(tensor: Tensor) -> Tensor:
+    return tensor.requires_grad_().clone() if tensor.is_floating_point() else tensor
 
 
 @contextmanager

@@ -24,7 +24,7 @@ __all__ = ["GRADIENT_LAWS"]
 def _has_parameters(room: Room) -> Mapping[str, Any] | Untried:
     if not any(p.requires_grad for p in room.subject.module.parameters()):
         return Untried("no parameter requires a gradient")
-    return {"edges": False}
+    return {"least_edge": None}
 
 
 def _gradients(trial: Trial) -> dict[str, bool]:
@@ -72,7 +72,7 @@ def _weights(results: list[Tensor], seed: int) -> list[Tensor]:
 def _is_smooth(room: Room) -> Mapping[str, Any] | Untried:
     if room.subject.declared.surrogate or room.subject.declared.random:
         return Untried("surrogate=True or random=True is declared")
-    return {"edges": False}
+    return {"least_edge": None}
 
 
 def _derivatives(trial: Trial) -> None:
@@ -171,7 +171,7 @@ def _finite(number: float) -> bool:
 
 
 def _has_floats(room: Room) -> Mapping[str, Any] | Untried:
-    return {"values": ("normal", "zero", "constant", "large"), "edges": False}
+    return {"values": ("normal", "zero", "constant", "large"), "least_edge": None}
 
 
 def _finite_results(trial: Trial) -> None:

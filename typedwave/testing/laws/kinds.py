@@ -39,7 +39,7 @@ def _takes_any_float(room: Room) -> Mapping[str, Any] | Untried:
     has_state = any(p.is_floating_point() for p in room.subject.module.parameters())
     if not floating and not has_state:
         return Untried("it has no floating dtype")
-    return {"edges": False}
+    return {"least_edge": None}
 
 
 def _dtype(trial: Trial) -> None:
@@ -88,7 +88,9 @@ def _device(trial: Trial) -> None:
 
 
 def _keeps_inputs(room: Room) -> Mapping[str, Any] | Untried:
-    if room.subject.declared.inplace or getattr(room.subject.module, "inplace", False):
+    module = room.subject.module
+    is_torch = type(module).__module__.startswith("torch.nn.")
+    if room.subject.declared.inplace or (is_torch and getattr(module, "inplace", False)):
         return Untried("inplace=True is declared")
     return {}
 
@@ -155,7 +157,7 @@ def _layout(trial: Trial) -> None:
 def _is_compiled(room: Room) -> Mapping[str, Any] | Untried:
     if not room.subject.declared.compiled:
         return Untried("compiled=True is not declared: it takes seconds")
-    return {"edges": False}
+    return {"least_edge": None}
 
 
 def _compiled(trial: Trial) -> None:
@@ -172,7 +174,7 @@ def _compiled(trial: Trial) -> None:
 
 KIND_LAWS: Final = (
     Law("dtype", "a module of another floating dtype gives that dtype", _dtype, _takes_any_float),
-    Law("device", "a module on another device computes there", _device, lambda room: {"edges": False}),
+    Law("device", "a module on another device computes there", _device, lambda room: {"least_edge": None}),
     Law(
         "inputs",
         "arguments are not written to",

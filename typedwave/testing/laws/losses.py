@@ -8,7 +8,7 @@ import warnings
 from torch import Tensor
 
 from typedwave.contract.broadcast import no_broadcast
-from typedwave.errors import ShapeError
+from typedwave.errors import BroadcastError
 from typedwave.testing.calls import Call, Leaf, leaves
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.moves import swapped
@@ -40,7 +40,8 @@ def _mean_of_examples(trial: Trial) -> None:
     assert name is not None
     sizes = {leaf.tensor.shape[a] for leaf in trial.call.leaves if (a := leaf.axis(name)) is not None}
     size = sizes.pop()
-    whole = _loss(trial, trial.call)
+    call, counts = _with_ignored(trial, name, size)
+    whole = _loss(trial, call)
     parts = []
     for i in range(size):
 
@@ -48,14 +49,42 @@ def _mean_of_examples(trial: Trial) -> None:
             axis = leaf.axis(name)
             return leaf.tensor if axis is None else leaf.tensor.narrow(axis, i, 1)
 
-        parts.append(_loss(trial, trial.call.map(one)))
-    together = torch.stack(parts)
-    expected = together.mean(0) if trial.declared.loss == "mean" else together.sum(0)
-    found = difference([("the loss", expected)], [("the loss", whole)])
+        parts.append(_loss(trial, call.map(one)).reshape(()))
+    weights = {
+        "mean": torch.full_like(counts, 1 / size),
+        "sum": torch.ones_like(counts),
+        "positions": counts / counts.sum(),
+    }[trial.declared.loss or "mean"]
+    expected = (torch.stack(parts).double() * weights).sum().to(whole.dtype)
+    found = difference([("", expected)], [("", whole.reshape(()))])
     if found is not None:
         raise trial.violation(
-            f"{found.text.replace('was', f'the {trial.declared.loss} of {size} examples alone is', 1).replace('and became', 'and their loss together')}"
+            f"the loss of {size} examples together is {whole.item():.6g}, and the "
+            f"{_WORDS[trial.declared.loss or 'mean']} of their losses alone {expected.item():.6g}",
+            call=str(call),
         )
+
+
+_WORDS: Final = {"mean": "mean", "sum": "sum", "positions": "mean by positions that count"}
+
+
+def _with_ignored(trial: Trial, name: str, size: int) -> tuple[Call, Tensor]:
+    """The call with more positions ignored in later examples, and how many count in each."""
+    leaf = next((t for t in trial.call.leaves if t.argument == trial.declared.target), None)
+    axis = None if leaf is None else leaf.axis(name)
+    if leaf is None or axis is None:
+        return trial.call, torch.ones(size, dtype=torch.float64)
+    each = leaf.tensor.movedim(axis, 0).reshape(size, leaf.tensor.numel() // size).clone()
+    counts = torch.full((size,), each.shape[1], dtype=torch.float64)
+    if trial.declared.ignore is None:
+        return trial.call, counts
+    for i in range(size):
+        away = i % each.shape[1]
+        each[i, each.shape[1] - away :] = trial.declared.ignore
+        counts[i] -= away
+    shape = leaf.tensor.movedim(axis, 0).shape
+    target = each.reshape(shape).movedim(0, axis)
+    return trial.call.map(lambda own: target if own.place == leaf.place else own.tensor), counts
 
 
 def _ignores(room: Room) -> Mapping[str, Any] | Untried:
@@ -111,14 +140,23 @@ def _no_mutual_broadcast(trial: Trial) -> None:
     with torch.no_grad(), no_broadcast():
         try:
             trial.attempt(trial.fresh())
-        except ShapeError as error:
-            raise trial.violation(str(error).replace("\n", "\n            ")) from None
+        except BroadcastError as error:
+            raise trial.violation(error) from None
         except Exception:
             trial.run(trial.fresh())
     plain = _loss(trial, trial.call)
     for leaf in trial.call.leaves:
+        twins = [t for t in trial.call.leaves if t.names == leaf.names and t is not leaf]
+        if leaf.argument != trial.declared.target or not twins:
+            continue
+        if leaf.argument not in trial.declared.spec:  # the annotation refuses it where it is checked
+            continue
         for other in _reshaped(leaf.tensor):
-            call = trial.call.map(lambda own, leaf=leaf, other=other: other if own is leaf or own.place == leaf.place else own.tensor)
+
+            def reshape(own: Leaf, place: str = leaf.place, other: Tensor = other) -> Tensor:
+                return other if own.place == place else own.tensor
+
+            call = trial.call.map(reshape)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")

@@ -36,7 +36,7 @@ class Axis:
     def unfolded(self, tensor: Tensor) -> Tensor:
         """The tensor with the named axis first and alone."""
         first = tensor.movedim(self.position, 0)
-        return first.reshape(self.size, -1, *first.shape[1:])
+        return first.reshape(self.size, first.shape[0] // self.size, *first.shape[1:])
 
     def permuted(self, tensor: Tensor, order: Tensor) -> Tensor:
         """The tensor with the positions on the axis in another order."""

@@ -26,11 +26,16 @@ __all__ = ["STATE_LAWS"]
 def _has_result(room: Room) -> Mapping[str, Any] | Untried:
     if not has_arrays(room.subject.result_hint):
         return Untried("nothing says what the result is: annotate it, or give spec={'return': ...}")
-    return {}
+    return {"least_edge": 0}
 
 
 def _annotation(trial: Trial) -> None:
     subject = trial.subject
+    for one, other in trial.room.tied:
+        raise trial.violation(
+            f"{one} and {other} are taken only if they are equal, and the annotation gives them "
+            "different names: one broadcasts in the place of the other"
+        )
     for training in (False, True):
         module = trial.fresh(training=training)
         mode = "training" if training else "eval"
@@ -68,7 +73,7 @@ def _state(trial: Trial) -> None:
         module.train(training)
         mode = "training" if training else "eval"
         try:
-            trial.attempt(module)
+            trial.attempt(module, inside=True)
         except StateError as error:
             raise trial.violation(
                 str(error).replace("\n", "\n            "), where=error.where

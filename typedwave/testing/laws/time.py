@@ -66,6 +66,42 @@ def _receptive_field(trial: Trial) -> None:
                 depends[:, position] |= _moved(base[i][1], results[i][1], axes[i], size)
     depends |= _derived(trial, exact, name, axes, size)
     _judge(trial, depends)
+    _hold_cut(trial, exact, axes, size)
+
+
+def _hold_cut(
+    trial: Trial, made: Callable[[], Module], axes: list[Axis | None], size: int
+) -> None:
+    """Without the last position, those that may not depend on it give the same."""
+    name, after = trial.declared.time, trial.declared.reach[1]
+    until = size - 1 - (after or 0)
+    if after is None or until < 1:
+        return
+
+    def cut(leaf: Leaf) -> Tensor:
+        axis = leaf.axis(name)
+        return leaf.tensor if axis is None else leaf.tensor.narrow(axis, 0, size - 1)
+
+    call = _as_double(trial.call, made)
+    try:
+        trial.attempt(made(), call.map(cut))
+    except Exception:
+        return  # it takes no other length
+    results = [trial.results(made(), call), trial.results(made(), call.map(cut))]
+    short, long = (
+        [
+            (place, axis.narrow(tensor, 0, until))
+            for (place, tensor), axis in zip(result, lengths, strict=False)
+            if axis is not None
+        ]
+        for result, lengths in (
+            (results[1], [axis and Axis(axis.position, size - 1) for axis in axes]),
+            (results[0], axes),
+        )
+    )
+    found = difference(long, short)
+    if found is not None:
+        raise trial.violation(f"{found} when the last position of {name} was cut off")
 
 
 def _double(trial: Trial) -> Callable[[], Module]:
@@ -179,7 +215,7 @@ def _judge(trial: Trial, depends: Tensor) -> None:
 def _is_equivariant(room: Room) -> Mapping[str, Any] | Untried:
     axes = _equivariant(room.subject.declared.equivariant)
     if not axes:
-        return Untried("say equivariant='T', if the order of positions is nothing to it", asks=True)
+        return Untried("say equivariant=..., if the order of positions is nothing to it")
     pools = {name: [n for n in room.taken[name] if n != 0 and n != 1] for name in axes if name in room.taken}
     if not all(pools.values()):
         return Untried("it takes no two positions")
@@ -233,6 +269,7 @@ def _mask(trial: Trial) -> None:
     kept = kept if declared.mask_keeps else ~kept
     base = trial.results(trial.fresh())
     axes = axes_of_result(trial, name, base)
+    _hold_shortened(trial, mask, name, axes)
     for scale in (1.0, 100.0):
         other = swapped(trial, scale)
 
@@ -254,6 +291,32 @@ def _mask(trial: Trial) -> None:
                     f"{[*map(int, kept.reshape(-1, kept.shape[-1])[0].nonzero().flatten())]} "
                     "in its first row"
                 )
+
+
+def _hold_shortened(trial: Trial, mask: Leaf, name: str, axes: list[Axis | None]) -> None:
+    """Where the last position is masked in all rows, it may as well not be there."""
+    size = mask.tensor.shape[-1]
+    padding = mask.tensor.clone()
+    padding[..., -1] = not trial.declared.mask_keeps
+    padding[..., 0] = bool(trial.declared.mask_keeps)
+    long = trial.call.map(lambda leaf: padding if leaf.place == mask.place else leaf.tensor)
+
+    def shorten(leaf: Leaf) -> Tensor:
+        axis = leaf.axis(name)
+        return leaf.tensor if axis is None else leaf.tensor.narrow(axis, 0, size - 1)
+
+    short = long.map(shorten)
+    try:
+        trial.attempt(trial.fresh(), short)
+    except Exception:
+        return  # it takes no other length
+    expected = [
+        (place, tensor if axis is None else axis.narrow(tensor, 0, size - 1))
+        for (place, tensor), axis in zip(trial.results(trial.fresh(), long), axes, strict=True)
+    ]
+    found = difference(expected, trial.results(trial.fresh(), short))
+    if found is not None:
+        raise trial.violation(f"{found} when the last position of {name}, masked in all, was cut off")
 
 
 def _aligned(kept: Tensor, names: tuple[str, ...], leaf: Leaf) -> Tensor:
