@@ -1,4 +1,4 @@
-"""The pytest option ``--typedwave-packages``.
+"""The pytest options ``--typedwave-packages`` and ``--typedwave-module``, and what they report.
 
 Every run of pytest where typedwave is installed imports this module. It is outside of the package,
 and imports nothing of it before the option is used, since that would import torch.
@@ -24,6 +24,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     about = "packages whose annotated functions and modules typedwave checks, one a line"
     parser.addini("typedwave_packages", about, type="linelist")
+    parser.getgroup("typedwave").addoption(
+        "--typedwave-module",
+        metavar="PACKAGE.MODULE:FACTORY",
+        action="append",
+        default=[],
+        help="a module, or what makes one, that gets a test for each law; can be repeated",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker of the tests of laws."""
+    config.addinivalue_line("markers", "typedwave: a law of typedwave.testing, tried on a module")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Adds a test for each law and module of the option."""
+    targets = config.getoption("typedwave_module")
+    if targets:
+        from typedwave.testing.items import law_items
+
+        for target in targets:
+            items += law_items(session, target)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,7 +76,32 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Says so if a package was never imported: its name may have been mistyped.
+    """Says which laws hold for which module, and which package was never imported."""
+    _report_laws(terminalreporter)
+    _report_missing(terminalreporter, config)
+
+
+def _report_laws(terminalreporter: Any) -> None:
+    modules: dict[str, dict[str, list[str]]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") != "call":
+                continue
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "typedwave":
+                    module, law, outcome = value
+                    modules.setdefault(module, {}).setdefault(outcome, []).append(law)
+    if modules:
+        terminalreporter.section("laws of typedwave")
+    for module, outcomes in modules.items():
+        terminalreporter.write_line(module)
+        for outcome in ("held", "broken", "say", "not tried"):
+            if outcome in outcomes:
+                terminalreporter.write_line(f"  {outcome:<9}  {', '.join(outcomes[outcome])}")
+
+
+def _report_missing(terminalreporter: Any, config: pytest.Config) -> None:
+    """A package that was never imported: its name may have been mistyped.
 
     The tests of pytest-xdist run in other processes, which do not tell.
     """

@@ -1,6 +1,10 @@
-"""The command line: ``typedwave train | eval | sample | inspect``. It parses, calls and prints."""
+"""The command line: ``typedwave train | eval | sample | inspect | check``.
+
+It parses, calls and prints.
+"""
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import functools
@@ -40,8 +44,17 @@ _STRICT: Final = functools.partial(ArgumentParser, exit_on_error=False, allow_ab
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command; returns 0, 2 after an error of one line, or 130 after Ctrl-C."""
-    commands = {"train": _train, "eval": _eval, "sample": _sample, "inspect": _inspect}
+    """Runs one command; returns 0, 2 after an error of one line, or 130 after Ctrl-C.
+
+    ``check`` returns 1 if a law is broken.
+    """
+    commands = {
+        "train": _train,
+        "eval": _eval,
+        "sample": _sample,
+        "inspect": _inspect,
+        "check": _check,
+    }
     try:
         options = _parser(arguments).parse_args(list(map(_underscored, arguments)))
         status = commands[options.command](options[options.command])
@@ -169,6 +182,46 @@ def _inspect(options: Namespace) -> int:
     return 0
 
 
+def _check(options: Namespace) -> int:
+    try:
+        from typedwave.testing.check import Checker, Row
+        from typedwave.testing.loading import load
+    except ModuleNotFoundError as error:
+        return _fail(f"check needs {error.name}: pip install 'typedwave[testing]'")
+    checker = Checker.of(load(options.target), dict(map(_declaration, options.declare)))
+    laws = checker.laws(options.laws.split(",") if options.laws else None)
+    rows: list[Row] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as progress:
+        task = progress.add_task("laws", total=len(laws))
+        for law in laws:
+            progress.update(task, description=law.name)
+            rows.append(checker.row(law, examples=options.examples, seconds=options.seconds))
+            progress.advance(task)
+    report = checker.report(rows)
+    if options.json:
+        findings = [{"text": str(f), "repeat": f.repeat} for f in report.findings]
+        table = [{"law": r.law, "outcome": r.outcome, "examples": r.examples} for r in rows]
+        print(json.dumps({"module": report.subject, "laws": table, "findings": findings}))
+    else:
+        print(report)
+    return 1 if report.findings else 0
+
+
+def _declaration(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value) if equals else True
+    except (SyntaxError, ValueError):
+        raise ValueError(
+            f"--declare {text}: {value} is no number, string, tuple or dict of Python; a string "
+            "has quotes, and what cannot be written so is declared by typedwave.testing.declare"
+        ) from None
+
+
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
     network, recipe = PRESETS[_preset(arguments)]
     parser = _STRICT(
@@ -204,7 +257,21 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     inspection.add_argument("--batch_size", type=int, default=32, help="of the example")
     _add_network(inspection, network)
 
+    check = _STRICT(description="Try the laws of typedwave.testing on a module.")
+    check.add_argument("target", help="package.module:factory, or a module, or a class of one")
+    check.add_argument("--laws", type=str | None, help="names with commas between; all by default")
+    check.add_argument("--examples", type=int | None, help="calls for each law; 20 by default")
+    check.add_argument("--seconds", type=float, default=10.0, help="to look for calls, each law")
+    check.add_argument(
+        "--declare",
+        type=str,
+        action="append",
+        default=[],
+        help="a declaration: causal=True, \"sizes={'C': 8}\"; can be repeated",
+    )
+
     for name, command in (
+        ("check", check),
         ("train", train),
         ("eval", evaluation),
         ("sample", sampling),

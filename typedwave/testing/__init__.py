@@ -5,7 +5,15 @@ from typedwave.testing.check import Report, Row, check
 from typedwave.testing.declared import Declared
 from typedwave.testing.finding import Finding
 from typedwave.testing.laws import LAWS, Law
-from typedwave.testing.strategies import axis_sizes, leading_axes, normal_tensors
+from typedwave.testing.loading import declare
+from typedwave.testing.each import each_law
+from typedwave.testing.strategies import (
+    arguments,
+    axis_sizes,
+    leading_axes,
+    normal_tensors,
+    tensors,
+)
 from typedwave.testing.subject import CheckError
 
 __all__ = [
@@ -18,8 +26,12 @@ __all__ = [
     "Law",
     "Report",
     "Row",
+    "arguments",
     "axis_sizes",
     "check",
+    "declare",
+    "each_law",
     "leading_axes",
     "normal_tensors",
+    "tensors",
 ]

@@ -25,6 +25,7 @@ class Case:
             length of a list, a plain value.
         values: The kind of numbers.
         layout: How tensors lie in memory.
+        dtype: The floating dtype where annotations leave it open; None for that of the module.
         seed: Of the numbers.
     """
 
@@ -32,6 +33,7 @@ class Case:
     choices: Mapping[str, Any] = field(default_factory=dict)
     values: Values = "normal"
     layout: Layout = "contiguous"
+    dtype: torch.dtype | None = None
     seed: int = 0
 
     def __repr__(self) -> str:
@@ -44,7 +46,7 @@ class Case:
         return f"Case({', '.join(parts)})"
 
 
-_WITH_DEFAULT = ("values", "layout", "seed")
+_WITH_DEFAULT = ("values", "layout", "dtype", "seed")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -18,6 +18,7 @@ from typedwave.testing.calls import Case
 from typedwave.testing.declared import Declared
 from typedwave.testing.finding import Finding, Violation
 from typedwave.testing.laws import LAWS, Law, Untried
+from typedwave.testing.loading import declarations_of
 from typedwave.testing.room import Room
 from typedwave.testing.subject import CheckError, Subject
 from typedwave.testing.trial import Trial
@@ -119,6 +120,22 @@ class Checker:
 
     def __init__(self, source: Any, declared: Declared) -> None:
         self._source, self._declared = source, declared
+
+    @classmethod
+    def of(cls, source: Any, declarations: Mapping[str, Any]) -> "Checker":
+        """A checker with those declarations, and those that the source carries.
+
+        Raises:
+            CheckError: One of them is none.
+        """
+        fields = {field.name for field in dataclasses.fields(Declared)}
+        together = {**declarations_of(source), **declarations}
+        for name in together:
+            if name not in fields:
+                raise CheckError(
+                    f"check: {name!r} is no declaration; there are {', '.join(sorted(fields))}"
+                )
+        return cls(source, Declared(**together))
 
     @cached_property
     def room(self) -> Room:
@@ -294,13 +311,7 @@ def check(
         >>> [finding.law for finding in report.findings]
         ['independence', 'batch_size']
     """
-    fields = {field.name for field in dataclasses.fields(Declared)}
-    for name in declarations:
-        if name not in fields:
-            raise CheckError(
-                f"check: {name!r} is no declaration; there are {', '.join(sorted(fields))}"
-            )
-    checker = Checker(module_or_factory, Declared(**declarations))
+    checker = Checker.of(module_or_factory, declarations)
     wanted = checker.laws(laws)
     return checker.report(
         [checker.row(law, examples=examples, seconds=seconds, case=case) for law in wanted]

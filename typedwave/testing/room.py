@@ -210,7 +210,7 @@ class Room:
                 choices[key] = guess
             else:
                 choices[key] = _largest(takes)
-        return Case(case.sizes, choices, case.values, case.layout, case.seed)
+        return dataclasses.replace(case, choices=choices)
 
     def _takes_ids(self, case: Case, choices: Mapping[str, Any], argument: str, id_: int) -> bool:
         call = self.subject.call(Case(case.sizes, choices))
@@ -287,6 +287,7 @@ class Room:
         sizes: Mapping[str, Sequence[Size]] | None = None,
         values: Sequence[Values] = ("normal",),
         layouts: Sequence[Layout] = ("contiguous",),
+        dtypes: Sequence[torch.dtype | None] = (None,),
         least_edge: int | None = 1,
         chosen: Mapping[str, Any] | None = None,
     ) -> st.SearchStrategy[Case]:
@@ -297,6 +298,7 @@ class Room:
             sizes: The sizes of a name in place of those that were found.
             values: The kinds of numbers.
             layouts: The layouts.
+            dtypes: The floating dtypes; None for that of the module.
             least_edge: The least size to try besides ordinary ones, equal ones among them; None
                 for ordinary ones only.
             chosen: What to choose at some places.
@@ -322,10 +324,10 @@ class Room:
             choices = {place: draw(found) for place, found in self.subject.choices.items()}
             choices |= chosen or {}
             kind, layout = draw(st.sampled_from(values)), draw(st.sampled_from(layouts))
-            seed = draw(st.integers(0, 255))
+            dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 255))
             case = self._with_ids(Case(drawn, choices))
             assume(self.refusal(case) is None)
-            return Case(drawn, case.choices, kind, layout, seed)
+            return Case(drawn, case.choices, kind, layout, dtype, seed)
 
         return draw_case()
 

@@ -1,12 +1,20 @@
 """Strategies for the sizes of axes and for tensors of those sizes."""
 
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import Module
 
-__all__ = ["axis_sizes", "leading_axes", "normal_tensors"]
+from typedwave.testing.calls import Call
+from typedwave.testing.declared import Declared
+from typedwave.testing.room import Room
+from typedwave.testing.subject import Subject
+from typedwave.testing.values import Layout, Values
+
+__all__ = ["arguments", "axis_sizes", "leading_axes", "normal_tensors", "tensors"]
 
 _PRIMES: Final = (2, 3, 5, 7, 11, 13)
 
@@ -56,3 +64,106 @@ def normal_tensors(
     """
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
     return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def arguments(
+    function: Module | Callable[..., Any],
+    *,
+    values: Sequence[Values] = ("normal",),
+    layouts: Sequence[Layout] = ("contiguous",),
+    dtypes: Sequence[torch.dtype | None] = (None,),
+    edges: bool = True,
+    **declarations: Any,
+) -> st.SearchStrategy[Call]:
+    """Calls of a function or module: arguments that its annotations allow and that it takes.
+
+    Shared names have one size, arithmetic and ``{self.n}`` are evaluated, what is divided has no
+    rest, and ids are within the range that the function takes. Sizes are distinct and coprime but
+    for some cases at the edge. What it takes is found out by calling it.
+
+    Args:
+        function: A module, its ``forward``, or another function or bound method of tensors.
+        values: The kinds of numbers; shrinks to the first.
+        layouts: How tensors lie in memory.
+        dtypes: Floating dtypes where an annotation leaves them open; None for that of the module.
+        edges: Also sizes of 0 and 1, and equal ones, where the function takes them.
+        **declarations: ``spec``, ``sizes``, ``values``-bounds as ``bounds``, ``ids``; see `Declared`.
+
+    Raises:
+        CheckError: An argument has no annotation, or no call is taken.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from jaxtyping import Float
+        >>> def attend(q: Float[Tensor, "B T C"], k: Float[Tensor, "B S C"]) -> Tensor:
+        ...     return q @ k.mT
+        >>> @given(arguments(attend))
+        ... def test(call: Call) -> None:
+        ...     q, k = call.args
+        ...     assert attend(*call.args).shape == (*q.shape[:2], k.shape[1])
+        >>> test()
+    """
+    bounds: Mapping[str, tuple[float, float]] = declarations.pop("bounds", {})
+    source = getattr(function, "__self__", None) if _is_forward(function) else function
+    subject = Subject(source, Declared(values=bounds, **declarations), makes=False)
+    room = Room(subject)
+    cases = room.cases(
+        values=values, layouts=layouts, dtypes=dtypes, least_edge=0 if edges else None
+    )
+    return cases.map(subject.call)
+
+
+def tensors(
+    hint: Any,
+    *,
+    values: Sequence[Values] = ("normal",),
+    layouts: Sequence[Layout] = ("contiguous",),
+    dtypes: Sequence[torch.dtype | None] = (None,),
+    bounds: tuple[float, float] | None = None,
+    below: int = 100,
+    edges: bool = True,
+    **sizes: int | Sequence[int],
+) -> st.SearchStrategy[Tensor]:
+    """Tensors of an annotation.
+
+    Args:
+        hint: ``Float[Tensor, "B T C"]``.
+        values: The kinds of numbers; shrinks to the first.
+        layouts: How they lie in memory.
+        dtypes: Floating dtypes where the annotation leaves them open; None for torch's default.
+        bounds: The least and the largest number.
+        below: One more than the largest integer.
+        edges: Also sizes of 0 and 1, and equal ones.
+        **sizes: The size of an axis, or those that it may have.
+
+    Raises:
+        CheckError: torch has no such dtype, or a size is given to a name that is not there.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from jaxtyping import Float
+        >>> @given(tensors(Float[Tensor, "B T C"], C=8))
+        ... def test(x: Tensor) -> None:
+        ...     assert x.shape[-1] == 8
+        >>> test()
+    """
+
+    def takes(x: Any) -> None: ...
+
+    takes.__annotations__["x"] = hint
+    calls = arguments(
+        takes,
+        values=values,
+        layouts=layouts,
+        dtypes=dtypes,
+        edges=edges,
+        sizes=sizes,
+        bounds={} if bounds is None else {"x": bounds},
+        ids={"x": below},
+    )
+    return calls.map(lambda call: call.args[0])
+
+
+def _is_forward(function: Any) -> bool:
+    owner = getattr(function, "__self__", None)
+    return isinstance(owner, Module) and getattr(function, "__name__", "") == "forward"

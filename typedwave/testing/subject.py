@@ -59,15 +59,17 @@ class Subject:
         source: A module; something that makes one when called without arguments; or a function
             of tensors, which is checked as if it was the forward of a module.
         declared: What is said about it.
+        makes: Whether the source makes a module; None to find out by what it is.
 
     Raises:
         CheckError: It is none of these, an argument has no annotation, or a declaration names
             what is not there.
     """
 
-    def __init__(self, source: Any, declared: Declared) -> None:
+    def __init__(self, source: Any, declared: Declared, *, makes: bool | None = None) -> None:
         self.declared = declared
-        self.makes = not isinstance(source, Module) and _is_factory(source)
+        is_module = isinstance(source, Module)
+        self.makes = (not is_module and _is_factory(source)) if makes is None else makes
         self._source = source
         self.module = self._made()
         self.name = getattr(source, "__qualname__", type(self.module).__name__)
@@ -181,7 +183,9 @@ class Subject:
         """What the annotations say of a call: of its arguments, and of its result last."""
         given = self.signature.bind(*call.args, **call.kwargs)
         given.apply_defaults()
-        found = StateContract(type(self.module)).claims(self.module)
+        owner, found = self.owner, []
+        if isinstance(owner, Module):
+            found = StateContract(type(owner)).claims(owner)
         for parameter in self.arguments:
             name, hint = parameter.name, self.hints[parameter.name]
             value = given.arguments.get(name)
@@ -205,7 +209,7 @@ class Subject:
         signature = inspect.Signature([own, *others])
         claims = self.claims(call, result)
         return in_scope(
-            signature, (self.module, *call.args), call.kwargs, lambda: first_refused(claims)
+            signature, (self.owner, *call.args), call.kwargs, lambda: first_refused(claims)
         )
 
     # axes
@@ -228,9 +232,10 @@ class Subject:
     @cached_property
     def fixed(self) -> dict[str, int]:
         """The sizes that names have in the annotated state of the module."""
-        bindings = Bindings({"self": self.module})
-        state = StateContract(type(self.module))
-        for claim in state.claims(self.module):
+        if not isinstance(self.owner, Module):
+            return {}
+        bindings = Bindings({"self": self.owner})
+        for claim in StateContract(type(self.owner)).claims(self.owner):
             for array in array_hints(claim.hint):
                 if isinstance(claim.value, Tensor):
                     bindings.misfits(read_axes(array.dim_str), claim.value.shape, "")
@@ -344,7 +349,12 @@ class Subject:
             for p in self.signature.parameters.values()
             if p.default is not p.empty
         }
-        return {"self": self.module, **defaults, **choices}
+        return {"self": self.owner, **defaults, **choices}
+
+    @cached_property
+    def owner(self) -> Any:
+        """What ``self`` is in a shape."""
+        return getattr(self.module.forward, "__self__", self.module)
 
     @cached_property
     def floating(self) -> torch.dtype:
@@ -400,7 +410,7 @@ class _Builder:
         subject, case = self._subject, self._case
         sizes = {**subject.fixed, **case.sizes}
         axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
-        dtype = dtype_of(hint, subject.floating)
+        dtype = dtype_of(hint, case.dtype or subject.floating)
         below = subject.declared.ids.get(self._argument)
         if isinstance(below, str):
             below = sizes[below]  # type: ignore[assignment]  # no starred name gives ids

@@ -117,7 +117,9 @@ class Trial:
             self.run(module, call, seed=seed)
         return steps
 
-    def violation(self, differed: object, *, where: str = "", call: str = "") -> Violation:
+    def violation(
+        self, differed: object, *, where: str = "", call: str = "", meant: str | None = None
+    ) -> Violation:
         """The law is broken by this trial."""
         return Violation(
             Finding(
@@ -128,7 +130,7 @@ class Trial:
                 call=call or str(self.call),
                 differed=str(differed),
                 where=where,
-                meant=self.meant,
+                meant=self.meant if meant is None else meant,
             )
         )
 

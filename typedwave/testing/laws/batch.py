@@ -71,9 +71,10 @@ def _hold_apart(trial: Trial, training: bool) -> None:
             )
             mode = "training" if training else "eval"
             raise trial.violation(
-                f"{found} when only the other examples changed; example {kept} of {size}, "
-                f"in {mode} mode",
+                f"only other examples changed, and that of example {kept} of {size} did too: "
+                f"{found}, in {mode} mode",
                 where=where,
+                meant=trial.meant if training else "",
             )
 
 

@@ -108,7 +108,7 @@ def picked(
 ) -> list[tuple[str, Tensor]]:
     """What belongs to one position of the axis in each tensor that has it."""
     return [
-        (f"{place} of {at}", axis.unfolded(tensor)[at])
+        (place, axis.unfolded(tensor)[at])
         for (place, tensor), axis in zip(results, axes, strict=False)
         if axis is not None and tensor.shape[axis.position] % size == 0
     ]
