@@ -65,14 +65,16 @@ class _Functions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func in _EXPANDS_FIRST:
-            tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
+            tensors = [
+                value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)
+            ]
             _refuse(func.__name__, tensors, self._one_sided)
         return func(*args, **(kwargs or {}))
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, one_sided: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # by torch
         self._one_sided = one_sided
 
     def __torch_dispatch__(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from beartype.door import is_bearable
-from torch import Tensor
 from torch.nn import Embedding, EmbeddingBag, Module
 
 from typedwave.contract.axes import read_axes
@@ -14,6 +13,7 @@ from typedwave.contract.hints import array_hints, fitting_dtypes, is_array, spel
 from typedwave.inspect.names import Forward
 
 __all__ = ["Shapes", "replaced"]
+
 
 class Shapes:
     """The shapes in an example, inside of lists perhaps; true if there are any.

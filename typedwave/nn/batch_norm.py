@@ -1,5 +1,7 @@
 """Normalisation by the statistics of the batch."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -46,6 +48,7 @@ class BatchNorm1d(Module, _NormBase):
         running_mean: ``(num_features,)``, zeros.
         running_var: ``(num_features,)``, ones; moves by the unbiased variance, as in torch.
         num_batches_tracked: A number, zero.
+        couples_batch: That examples influence one another in training; typedwave.testing asks.
 
     Raises:
         ShapeError: The last axis is not ``num_features``, or a training batch has fewer than two
@@ -59,6 +62,8 @@ class BatchNorm1d(Module, _NormBase):
         Ioffe and Szegedy, "Batch Normalization" (2015), algorithm 1. `torch.nn.BatchNorm1d`,
         which has the channels in axis 1; ``unbiased`` is ours.
     """
+
+    couples_batch: ClassVar[bool] = True
 
     weight: Float[Parameter, "num_features"] | None  # type: ignore[assignment]  # torch omits None
     bias: Float[Parameter, "num_features"] | None  # type: ignore[assignment]  # likewise

@@ -2,11 +2,11 @@
 
 from typedwave.testing.calls import Call, Case
 from typedwave.testing.check import Report, Row, check
-from typedwave.testing.declared import Declared
+from typedwave.testing.declared import CheckError, Declared
+from typedwave.testing.each import each_law
 from typedwave.testing.finding import Finding
 from typedwave.testing.laws import LAWS, Law
 from typedwave.testing.loading import declare
-from typedwave.testing.each import each_law
 from typedwave.testing.strategies import (
     arguments,
     axis_sizes,
@@ -14,7 +14,6 @@ from typedwave.testing.strategies import (
     normal_tensors,
     tensors,
 )
-from typedwave.testing.subject import CheckError
 
 __all__ = [
     "LAWS",

@@ -12,7 +12,7 @@ from typedwave.contract.hints import describe
 from typedwave.testing.sizes import Sizes
 from typedwave.testing.values import Layout, Values
 
-__all__ = ["Call", "Case", "Leaf", "leaves", "replaced"]
+__all__ = ["Call", "Case", "Leaf", "leaves", "replaced", "said"]
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def _twin(tensor: Tensor) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized:
         return tensor.detach().clone()
     with torch.no_grad():
-        storage = tensor.untyped_storage().clone()
+        storage = tensor.untyped_storage().clone()  # type: ignore[no-untyped-call]  # by torch
         other = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-        return other.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload,no-any-return]
+        return other.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _named(leaf: Leaf) -> str:
@@ -144,6 +144,13 @@ def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(replaced(part, replace) for part in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: replaced(getattr(value, f.name), replace) for f in dataclasses.fields(value)}
+        parts = {
+            f.name: replaced(getattr(value, f.name), replace) for f in dataclasses.fields(value)
+        }
         return dataclasses.replace(value, **parts)
     return value
+
+
+def said(error: Exception) -> str:
+    """The kind and the first line of an error of somebody else."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
-import hypothesis
-import torch
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 
 from typedwave.testing.calls import Case
-from typedwave.testing.declared import Declared
+from typedwave.testing.cases import cases, edge_cases
+from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.finding import Finding, Violation
 from typedwave.testing.laws import LAWS, Law, Untried
 from typedwave.testing.loading import declarations_of
 from typedwave.testing.room import Room
-from typedwave.testing.subject import CheckError, Subject
+from typedwave.testing.subject import Subject
 from typedwave.testing.trial import Trial
 
 __all__ = ["Checker", "Report", "Row", "check"]
@@ -168,7 +167,12 @@ class Checker:
         return Report(room.subject.name, tuple(rows), tuple(refused))
 
     def row(
-        self, law: Law, *, examples: int | None = None, seconds: float = 10, case: Case | None = None
+        self,
+        law: Law,
+        *,
+        examples: int | None = None,
+        seconds: float = 10,
+        case: Case | None = None,
     ) -> Row:
         """Tries one law.
 
@@ -184,7 +188,7 @@ class Checker:
                 return Row(law.name, "say" if tried.asks else "not tried", why=tried.why)
             if case is not None:
                 return self._run(law, lambda test: lambda: test(case), seconds)
-            profile = settings.default
+            profile = settings.get_profile(settings.get_current_profile_name())
             count = examples or (EXAMPLES if _is_default(profile) else profile.max_examples)
             quiet = settings(
                 max_examples=min(count, law.examples or count),
@@ -197,22 +201,25 @@ class Checker:
                 print_blob=False,
                 verbosity=Verbosity.quiet,
             )
-            cases = self.room.cases(**tried)
-            edges = [*self.room.edge_cases(**tried)]
+            drawn = cases(self.room, **tried)
+            edges = [*edge_cases(self.room, **tried)]
 
             def engine(test: Callable[[Case], None]) -> Callable[[], None]:
                 def run() -> None:
                     for edge in edges[: law.examples]:
                         with contextlib.suppress(UnsatisfiedAssumption):
                             test(edge)
-                    quiet(given(cases)(test))()
+                    quiet(given(drawn)(test))()
 
                 return run
 
             return self._run(law, engine, seconds)
 
     def _run(
-        self, law: Law, engine: Callable[[Callable[[Case], None]], Callable[[], None]], seconds: float
+        self,
+        law: Law,
+        engine: Callable[[Callable[[Case], None]], Callable[[], None]],
+        seconds: float,
     ) -> Row:
         begun = time.monotonic()
         run = _Run(law, self.room, seconds)
@@ -232,7 +239,7 @@ class Checker:
             return Row(law.name, "not tried", why="no case was found that it takes")
         took = time.monotonic() - begun
         if broken is not None:
-            return Row(law.name, "broken", run.tried, took, broken.finding, broken.finding.differed)
+            return Row(law.name, "broken", run.tried, took, broken.finding)
         if run.tried == 0:
             return Row(law.name, "not tried", why="no case was found that it takes")
         return Row(law.name, "held", run.tried, took)

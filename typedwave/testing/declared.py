@@ -1,10 +1,16 @@
 """What a person says about a module that no test can know: the declarations of a check."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Declared"]
+from typedwave.contract.hints import is_array
+
+__all__ = ["CheckError", "Declared"]
+
+
+class CheckError(ValueError):
+    """A module cannot be checked as it was asked: something has to be said, or said otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,16 @@ class Declared:
     ignore: int | None = None
     compiled: bool = False
 
+    def spelled(self) -> str:
+        """The declarations that were made, as arguments: ``causal=True, sizes={'C': 8}``."""
+        parts = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            default = {} if each.default is MISSING else each.default
+            if value != default:
+                parts.append(f"{each.name}={_spelled(value)}")
+        return ", ".join(parts)
+
     @property
     def reach(self) -> tuple[int | None, int | None]:
         """How many positions before and after t it may depend on; None for any number."""
@@ -71,3 +87,12 @@ class Declared:
         if isinstance(self.receptive_field, int):
             return self.receptive_field - 1, 0
         return self.receptive_field
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_spelled(part)}' for key, part in value.items())}}}"
+    if is_array(value):
+        kind = getattr(value.array_type, "__name__", "Any")
+        return f"{value.dtype.__name__}[{kind}, {value.dim_str!r}]"
+    return repr(value)

@@ -56,7 +56,7 @@ def each_law(
             if row.outcome != "held":
                 pytest.skip(row.why)
 
-        del test.__wrapped__  # type: ignore[attr-defined]  # whose signature pytest would read
+        del test.__wrapped__  # whose signature pytest would read
         return test
 
     return decorate

@@ -16,13 +16,13 @@ class Finding:
         law: Its name.
         sentence: What it says.
         subject: The module, as it was given.
+        declared: What was declared, as arguments of ``check``.
         case: The smallest case in which it does not hold.
         call: The arguments of that case: ``"x f32[B=2, T=3]"``.
         differed: What differed, and where.
         where: The submodule that breaks it first, ``"layers.2 (BatchNorm1d)"``; ``""`` if that
             could not be told.
         meant: The declaration to make if it is meant to be so; ``""`` if there is none.
-        seconds: How long the law took to try.
     """
 
     law: str
@@ -31,13 +31,15 @@ class Finding:
     case: Case
     call: str
     differed: str
+    declared: str = ""
     where: str = ""
     meant: str = ""
 
     @property
     def repeat(self) -> str:
         """The line that shows it again."""
-        return f"check({self.subject}, laws={self.law!r}, case={self.case!r})"
+        declared = f", {self.declared}" if self.declared else ""
+        return f"check({self.subject}, laws={self.law!r}{declared}, case={self.case!r})"
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.law}: {self.sentence}"
@@ -57,7 +59,7 @@ class Finding:
         return "\n".join(self._lines())
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818  # of a law; no error of the one who asks
     """Raised inside of a law; carries its finding."""
 
     def __init__(self, finding: Finding) -> None:

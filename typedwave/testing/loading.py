@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, Final, TypeVar
 
-from typedwave.testing.subject import CheckError
+from typedwave.testing.declared import CheckError
 
 __all__ = ["declarations_of", "declare", "load"]
 

@@ -2,21 +2,19 @@
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 import torch
-from hypothesis import assume
 from hypothesis import strategies as st
 from torch import nn
 
 from typedwave.errors import ContractError, StateError
-from typedwave.testing.calls import Case
-from typedwave.testing.sizes import FIRST_SIZES
-from typedwave.testing.subject import CheckError, Subject
-from typedwave.testing.values import Layout, Values
+from typedwave.testing.calls import Case, said
+from typedwave.testing.declared import CheckError
+from typedwave.testing.sizes import FIRST_SIZES, Size, at_edge, coprime, total
+from typedwave.testing.subject import Subject
 
 __all__ = ["Room"]
 
@@ -26,11 +24,9 @@ _TRIES: Final = 600
 _MOST_IDS: Final = 1 << 14
 """Where the search for the largest id that a module takes ends."""
 
-Size = int | tuple[int, ...]
-
 
 class Room:
-    """The sizes that a module takes, and strategies for cases of them.
+    """The sizes that a module takes, and the ids.
 
     Args:
         subject: The module and what is declared about it.
@@ -67,9 +63,9 @@ class Room:
             self._module = self.subject.fresh()
         except ContractError as error:
             if all(mismatch.subject in self.subject.hints for mismatch in error.mismatches):
-                return _said(error)
+                return said(error)
         except Exception as error:
-            return _said(error)
+            return said(error)
         return None
 
     # sizes
@@ -84,7 +80,9 @@ class Room:
         by = self.subject.divisors.get(name, 1)
         usual = [size * by for size in FIRST_SIZES[:6]]
         small = [size for size in _SMALL if size % by == 0]
-        return [*dict.fromkeys([*usual, *small, *(by * size for size in (1, 4, 8, 16)), *self._hints])]
+        return [
+            *dict.fromkeys([*usual, *small, *(by * size for size in (1, 4, 8, 16)), *self._hints])
+        ]
 
     @cached_property
     def _hints(self) -> list[int]:
@@ -106,7 +104,7 @@ class Room:
         choices = {place: _simplest(found) for place, found in subject.choices.items()}
         for sizes in itertools.islice(self._guesses(names), _TRIES):
             case = Case(sizes, choices)
-            case = self._with_ids(case)
+            case = self.with_ids(case)
             refused = self.refusal(case)
             if refused is None:
                 return case
@@ -142,7 +140,7 @@ class Room:
             name: [
                 size
                 for size in self.candidates(name)
-                if self.refusal(self._with_ids(self._resized(self.base, name, size))) is None
+                if self.refusal(self.with_ids(self.resized(self.base, name, size))) is None
             ]
             for name in self.subject.names
         }
@@ -156,18 +154,18 @@ class Room:
         return [
             size
             for size in sizes
-            if self.refusal(self._with_ids(self._resized(self.base, name, size))) is None
+            if self.refusal(self.with_ids(self.resized(self.base, name, size))) is None
         ]
 
     def neighbours(self, case: Case) -> list[Case]:
         """Cases beside this one: other numbers, and a smaller and a larger size of each name."""
         found = [dataclasses.replace(case, seed=case.seed + 500)]
         for name, size in case.sizes.items():
-            sizes = [other for other in self.taken[name] if other != size and _total(other)]
-            smaller = [other for other in sizes if _total(other) < _total(size)]
-            larger = [other for other in sizes if _total(other) > _total(size)]
+            sizes = [other for other in self.taken[name] if other != size and total(other)]
+            smaller = [other for other in sizes if total(other) < total(size)]
+            larger = [other for other in sizes if total(other) > total(size)]
             for other in (*smaller[-1:], *larger[:1]):
-                resized = self._with_ids(self._resized(case, name, other))
+                resized = self.with_ids(self.resized(case, name, other))
                 if self.refusal(resized) is None:
                     found.append(dataclasses.replace(resized, seed=case.seed + 500))
         return found
@@ -176,17 +174,18 @@ class Room:
         """The sizes of a name that were tried and are refused, and why."""
         found = {}
         for size in self.candidates(name):
-            why = self.refusal(self._with_ids(self._resized(self.base, name, size)))
+            why = self.refusal(self.with_ids(self.resized(self.base, name, size)))
             if why is not None:
                 found[size] = why
         return found
 
-    def _resized(self, case: Case, name: str, size: Size) -> Case:
+    def resized(self, case: Case, name: str, size: Size) -> Case:
+        """A case with another size of a name."""
         return Case({**case.sizes, name: size}, case.choices)
 
     # ids
 
-    def _with_ids(self, case: Case) -> Case:
+    def with_ids(self, case: Case) -> Case:
         """The case with the number of ids that each integer argument takes, as far as tried."""
         wanted = [
             leaf.argument
@@ -201,7 +200,9 @@ class Room:
             known = {f"ids:{other}": choices.get(f"ids:{other}", 1) for other in wanted}
             base = getattr(self, "base", None)
 
-            def takes(count: int, choices: Any = choices, known: Any = known, key: str = key) -> bool:
+            def takes(
+                count: int, choices: Any = choices, known: Any = known, key: str = key
+            ) -> bool:
                 made = {**choices, **known, key: count}
                 return self._takes_ids(case, made, key.removeprefix("ids:"), count - 1)
 
@@ -215,9 +216,11 @@ class Room:
     def _takes_ids(self, case: Case, choices: Mapping[str, Any], argument: str, id_: int) -> bool:
         call = self.subject.call(Case(case.sizes, choices))
         filled = call.map(
-            lambda leaf: leaf.tensor.new_full(leaf.tensor.shape, id_)
-            if leaf.argument == argument
-            else leaf.tensor
+            lambda leaf: (
+                leaf.tensor.new_full(leaf.tensor.shape, id_)
+                if leaf.argument == argument
+                else leaf.tensor
+            )
         )
         try:
             with torch.no_grad():
@@ -247,89 +250,7 @@ class Room:
         """Whether another size is taken if both have it."""
         sizes = [n for n in self.candidates(one) if n != self.base.sizes[one] and n not in (0, 1)]
         cases = (Case({**self.base.sizes, one: n, other: n}, self.base.choices) for n in sizes)
-        return any(self.refusal(self._with_ids(case)) is None for case in cases)
-
-    def edge_cases(
-        self, *, sizes: Mapping[str, Sequence[Size]] | None = None, least_edge: int | None = 1, **_: Any
-    ) -> Iterator[Case]:
-        """The smallest sizes of each name, the others distinct; then all names of one size.
-
-        Args:
-            sizes: The only sizes of some names.
-            least_edge: The smallest of all; None for no case at all.
-            **_: The other arguments of `cases`.
-        """
-        if least_edge is None:
-            return
-        sizes = sizes or {}
-        first = self.base.sizes
-        first = {n: first[n] if first[n] in sizes.get(n, [first[n]]) else sizes[n][0] for n in first}
-        drawn: list[dict[str, Size]] = []
-        for name in first:
-            pool = sizes.get(name, self.taken[name])
-            small = [size for size in pool if least_edge <= _total(size) <= 1]
-            drawn += [{**first, name: size} for size in small]
-        singles = [name for name in first if not name.startswith("*")]
-        if len(singles) > 1:
-            common = {*sizes.get(singles[0], self.taken[singles[0]])}
-            for name in singles[1:]:
-                common &= {*sizes.get(name, self.taken[name])}
-            drawn += [{**first, **dict.fromkeys(singles, n)} for n in sorted(common - {0, 1})[:1]]
-        for made in drawn:
-            case = self._with_ids(Case(made, self.base.choices))
-            if self.refusal(case) is None:
-                yield case
-
-    def cases(
-        self,
-        *,
-        least: Mapping[str, int] | None = None,
-        sizes: Mapping[str, Sequence[Size]] | None = None,
-        values: Sequence[Values] = ("normal",),
-        layouts: Sequence[Layout] = ("contiguous",),
-        dtypes: Sequence[torch.dtype | None] = (None,),
-        least_edge: int | None = 1,
-        chosen: Mapping[str, Any] | None = None,
-    ) -> st.SearchStrategy[Case]:
-        """Cases that the module takes.
-
-        Args:
-            least: The least size of a name.
-            sizes: The sizes of a name in place of those that were found.
-            values: The kinds of numbers.
-            layouts: The layouts.
-            dtypes: The floating dtypes; None for that of the module.
-            least_edge: The least size to try besides ordinary ones, equal ones among them; None
-                for ordinary ones only.
-            chosen: What to choose at some places.
-        """
-        pools: dict[str, Sequence[Size]] = {}
-        for name, found in {**self.taken, **(sizes or {})}.items():
-            floor = (least or {}).get(name, 0)
-            pools[name] = [size for size in found if _total(size) >= max(floor, least_edge or 0)]
-
-        @st.composite
-        def draw_case(draw: st.DrawFn) -> Case:
-            assume(all(pools.values()))
-            at_edge = least_edge is not None and draw(st.sampled_from([False, False, False, True]))
-            drawn: dict[str, Size] = {}
-            for name, pool in pools.items():
-                usual = [size for size in pool if not _at_edge(size)] or pool
-                if at_edge:
-                    edge = [size for size in pool if _at_edge(size) or size in drawn.values()]
-                    fitting = draw(st.sampled_from([usual, edge or usual]))
-                else:
-                    fitting = [size for size in usual if _coprime(size, drawn)] or usual
-                drawn[name] = draw(st.sampled_from(fitting))
-            choices = {place: draw(found) for place, found in self.subject.choices.items()}
-            choices |= chosen or {}
-            kind, layout = draw(st.sampled_from(values)), draw(st.sampled_from(layouts))
-            dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 255))
-            case = self._with_ids(Case(drawn, choices))
-            assume(self.refusal(case) is None)
-            return Case(drawn, case.choices, kind, layout, dtype, seed)
-
-        return draw_case()
+        return any(self.refusal(self.with_ids(case)) is None for case in cases)
 
 
 def _largest(takes: Any) -> int:
@@ -356,27 +277,6 @@ def _simplest(found: st.SearchStrategy[Any]) -> Any:
 def _distinct(pools: Mapping[str, Sequence[Size]]) -> dict[str, Size]:
     chosen: dict[str, Size] = {}
     for name, pool in pools.items():
-        fitting = [size for size in pool if not _at_edge(size) and _coprime(size, chosen)]
+        fitting = [size for size in pool if not at_edge(size) and coprime(size, chosen)]
         chosen[name] = (fitting or [*pool])[0]
     return chosen
-
-
-def _coprime(size: Size, chosen: Mapping[str, Size]) -> bool:
-    own = size if isinstance(size, tuple) else (size,)
-    taken = [
-        one for other in chosen.values() for one in (other if isinstance(other, tuple) else (other,))
-    ]
-    return all(math.gcd(a, b) == 1 and a != b for a in own for b in taken)
-
-
-def _at_edge(size: Size) -> bool:
-    sizes = size if isinstance(size, tuple) else (size,)
-    return any(size < 2 for size in sizes) or len({*sizes}) < len(sizes) or not sizes
-
-
-def _total(size: Size) -> int:
-    return math.prod(size) if isinstance(size, tuple) else size
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

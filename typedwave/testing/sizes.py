@@ -7,12 +7,23 @@ from typing import Any, Final
 
 from typedwave.contract.axes import Axis, Binding, Bindings, read_axes
 
-__all__ = ["FIRST_SIZES", "Sizes", "divisors", "named_shape", "names_of"]
+__all__ = [
+    "FIRST_SIZES",
+    "Size",
+    "Sizes",
+    "at_edge",
+    "coprime",
+    "divisors",
+    "named_shape",
+    "names_of",
+    "total",
+]
 
 FIRST_SIZES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 """Distinct and coprime: what swaps or mixes two axes cannot go unseen."""
 
-Sizes = Mapping[str, int | tuple[int, ...]]
+Size = int | tuple[int, ...]
+Sizes = Mapping[str, Size]
 """The size of each name, and the sizes of each variadic one, whose key starts with a star."""
 
 
@@ -78,3 +89,25 @@ def _constant(node: ast.expr) -> int | None:
     except Exception:  # it has names of other axes in it
         return None
     return value if isinstance(value, int) and value > 0 else None
+
+
+def coprime(size: Size, chosen: Mapping[str, Size]) -> bool:
+    """Whether a size has no divisor in common with those of other names, and is none of them."""
+    own = size if isinstance(size, tuple) else (size,)
+    taken = [
+        one
+        for other in chosen.values()
+        for one in (other if isinstance(other, tuple) else (other,))
+    ]
+    return all(math.gcd(a, b) == 1 and a != b for a in own for b in taken)
+
+
+def at_edge(size: Size) -> bool:
+    """Whether a size hides mistakes: below 2, or equal ones under a star."""
+    sizes = size if isinstance(size, tuple) else (size,)
+    return any(size < 2 for size in sizes) or len({*sizes}) < len(sizes) or not sizes
+
+
+def total(size: Size) -> int:
+    """How many positions a size makes: the product of those under a star."""
+    return math.prod(size) if isinstance(size, tuple) else size

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from typedwave.testing.calls import Call
+from typedwave.testing.cases import cases
 from typedwave.testing.declared import Declared
 from typedwave.testing.room import Room
 from typedwave.testing.subject import Subject
@@ -87,7 +88,7 @@ def arguments(
         layouts: How tensors lie in memory.
         dtypes: Floating dtypes where an annotation leaves them open; None for that of the module.
         edges: Also sizes of 0 and 1, and equal ones, where the function takes them.
-        **declarations: ``spec``, ``sizes``, ``values``-bounds as ``bounds``, ``ids``; see `Declared`.
+        **declarations: ``spec``, ``sizes``, ``ids`` as in `Declared`; ``bounds`` of numbers.
 
     Raises:
         CheckError: An argument has no annotation, or no call is taken.
@@ -107,10 +108,10 @@ def arguments(
     source = getattr(function, "__self__", None) if _is_forward(function) else function
     subject = Subject(source, Declared(values=bounds, **declarations), makes=False)
     room = Room(subject)
-    cases = room.cases(
-        values=values, layouts=layouts, dtypes=dtypes, least_edge=0 if edges else None
+    drawn = cases(
+        room, values=values, layouts=layouts, dtypes=dtypes, least_edge=0 if edges else None
     )
-    return cases.map(subject.call)
+    return drawn.map(subject.call)
 
 
 def tensors(

@@ -1,15 +1,11 @@
 """The module under test: how it can be called, and fresh copies of it to call."""
 
 import copy
-import dataclasses
-import enum
 import inspect
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from types import NoneType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final
 
 import torch
 from hypothesis import strategies as st
@@ -21,27 +17,20 @@ from typedwave.contract.axes import Bindings, read_axes
 from typedwave.contract.hints import (
     RESULT,
     Claim,
-    alternatives,
     array_hints,
-    fitting_dtypes,
     has_arrays,
-    is_array,
-    record_fields,
     spell,
 )
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import StateContract
 from typedwave.testing.calls import Call, Case, Leaf
-from typedwave.testing.declared import Declared
-from typedwave.testing.sizes import Sizes, divisors, named_shape, names_of
-from typedwave.testing.values import lay_out, make
+from typedwave.testing.declared import CheckError, Declared
+from typedwave.testing.drawing import Builder, can_be_drawn, choices_of, shapes_of
+from typedwave.testing.sizes import divisors, named_shape, names_of
 
-__all__ = ["CheckError", "Subject"]
+__all__ = ["Subject"]
 
 _BATCHES: Final = ("B", "N", "batch")
-
-class CheckError(ValueError):
-    """A module cannot be checked as it was asked: something has to be said, or said otherwise."""
 
 
 class _Function(Module):
@@ -72,7 +61,7 @@ class Subject:
         self.makes = (not is_module and _is_factory(source)) if makes is None else makes
         self._source = source
         self.module = self._made()
-        self.name = getattr(source, "__qualname__", type(self.module).__name__)
+        self.name = _name_of(source, self.module)
         self.signature = inspect.signature(self.module.forward)
         self.hints = self._hints()
         self.result_hint = self.hints.pop("return", None)
@@ -107,7 +96,14 @@ class Subject:
             return _Function(self._source)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = self._source()
+            try:
+                made = self._source()
+            except TypeError as error:
+                if isinstance(self._source, type):
+                    raise CheckError(
+                        f"check: {error}; give a function without arguments that makes it"
+                    ) from None
+                raise
         if not isinstance(made, Module):
             raise CheckError(f"check: {self._source!r} made no torch.nn.Module, but {made!r}")
         return made
@@ -131,7 +127,14 @@ class Subject:
                 parameter.VAR_POSITIONAL,
                 parameter.VAR_KEYWORD,
             )
-            if parameter.name in self.declared.spec or _can_be_drawn(hint, optional):
+            if parameter.name in self.declared.spec:
+                if not (isinstance(hint, st.SearchStrategy) or can_be_drawn(hint, False)):
+                    raise CheckError(
+                        f"check: spec: nothing can be drawn for {parameter.name}: {spell(hint)}; "
+                        "give an annotation with a shape, or a strategy of hypothesis"
+                    )
+                yield parameter
+            elif can_be_drawn(hint, optional):
                 yield parameter
             elif not optional:
                 missing.append(f'"{parameter.name}": Float[Tensor, "B ..."]')
@@ -142,9 +145,7 @@ class Subject:
             )
 
     def _refuse_unknown(self) -> None:
-        takes_any = any(
-            p.kind == p.VAR_KEYWORD for p in self.signature.parameters.values()
-        )
+        takes_any = any(p.kind == p.VAR_KEYWORD for p in self.signature.parameters.values())
         d = self.declared
         named = {
             "spec": [name for name in d.spec if name != "return"],
@@ -188,11 +189,13 @@ class Subject:
             found = StateContract(type(owner)).claims(owner)
         for parameter in self.arguments:
             name, hint = parameter.name, self.hints[parameter.name]
-            value = given.arguments.get(name)
-            several = {
-                parameter.VAR_POSITIONAL: lambda value=value: [*value],
-                parameter.VAR_KEYWORD: lambda value=value: [*value.values()],
-            }.get(parameter.kind, lambda value=value: [value])()
+            value: Any = given.arguments.get(name)
+            if parameter.kind == parameter.VAR_POSITIONAL:
+                several = [*value]
+            elif parameter.kind == parameter.VAR_KEYWORD:
+                several = [*value.values()]
+            else:
+                several = [value]
             if has_arrays(hint):
                 found += [Claim(name, each, hint) for each in several]
         return [*found, Claim(RESULT, result, self.result_hint)]
@@ -220,7 +223,7 @@ class Subject:
         return [
             found
             for parameter in self.arguments
-            for found in _shapes(self.hints[parameter.name], parameter.name)
+            for found in shapes_of(self.hints[parameter.name], parameter.name)
         ]
 
     @cached_property
@@ -282,7 +285,7 @@ class Subject:
         for parameter in self.arguments:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 found[f"{parameter.name}[]"] = st.sampled_from([2, 1, 0])
-            found.update(_choices(self.hints[parameter.name], parameter.name))
+            found.update(choices_of(self.hints[parameter.name], parameter.name))
         return found
 
     def call(self, case: Case) -> Call:
@@ -299,10 +302,8 @@ class Subject:
             name, hint = parameter.name, self.hints[parameter.name]
             count = case.choices.get(f"{name}[]", 2)
 
-            def draw(
-                place: str, hint: Any = hint, name: str = name, scope: Any = scope
-            ) -> Any:
-                builder = _Builder(self, case, name, scope, found)
+            def draw(place: str, hint: Any = hint, name: str = name, scope: Any = scope) -> Any:
+                builder = Builder(self, case, name, scope, found)
                 return builder.value(hint, place)
 
             if parameter.kind == parameter.VAR_POSITIONAL:
@@ -322,7 +323,7 @@ class Subject:
         for place, shape in hinted:
             try:
                 axes = named_shape(shape, place, sizes, self._scope(case.choices))
-            except Exception:  # noqa: S112  # a name that only the result has, say
+            except Exception:  # a name that only the result has, say
                 continue
             for text, size in axes:
                 if size < 0:
@@ -364,80 +365,9 @@ class Subject:
         return next(kinds, torch.get_default_dtype())
 
 
-class _Builder:
-    """Makes the values of one argument."""
-
-    def __init__(
-        self,
-        subject: Subject,
-        case: Case,
-        argument: str,
-        scope: Mapping[str, Any],
-        found: list[Leaf],
-    ) -> None:
-        self._subject, self._case, self._argument = subject, case, argument
-        self._scope, self._found = scope, found
-
-    def value(self, hint: Any, place: str) -> Any:
-        general = _general(place)
-        if isinstance(hint, st.SearchStrategy):
-            chosen = self._case.choices[general]
-            if isinstance(chosen, Tensor):
-                names = tuple(f"_{place}{i}" for i in range(chosen.ndim))
-                self._found.append(Leaf(place, self._argument, names, chosen))
-            return chosen
-        members = alternatives(hint)
-        if len(members) > 1:
-            return self.value(_ordered(members)[self._case.choices.get(general, 0)], place)
-        (hint,) = members
-        if is_array(hint):
-            return self._tensor(hint, place)
-        origin, inner = get_origin(hint), get_args(hint)
-        length = self._case.choices.get(f"{general}[]", 2)
-        if _is_mapping(origin):
-            parts = {f"k{i}": self.value(inner[1], f"{place}[k{i}]") for i in range(length)}
-            return OrderedDict(parts) if origin is OrderedDict else parts
-        if origin is tuple and inner[-1] is not Ellipsis:
-            return tuple(self.value(part, f"{place}[{i}]") for i, part in enumerate(inner))
-        if _is_sequence(origin):
-            several = [self.value(inner[0], f"{place}[{i}]") for i in range(length)]
-            return tuple(several) if origin is tuple else several
-        if fields := record_fields(hint):
-            return hint(**{f: self.value(kind, f"{place}.{f}") for f, kind in fields.items()})
-        return self._case.choices.get(general)
-
-    def _tensor(self, hint: Any, place: str) -> Tensor:
-        subject, case = self._subject, self._case
-        sizes = {**subject.fixed, **case.sizes}
-        axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
-        dtype = dtype_of(hint, case.dtype or subject.floating)
-        below = subject.declared.ids.get(self._argument)
-        if isinstance(below, str):
-            below = sizes[below]  # type: ignore[assignment]  # no starred name gives ids
-        tensor = make(
-            tuple(size for _, size in axes),
-            dtype,
-            values=case.values,
-            seed=case.seed + len(self._found),
-            bounds=subject.declared.values.get(self._argument),
-            below=int(case.choices.get(f"ids:{self._argument}", 100) if below is None else below),
-        )
-        tensor = lay_out(tensor, case.layout)
-        names = tuple(name for name, _ in axes)
-        self._found.append(Leaf(place, self._argument, names, tensor))
-        return tensor
-
-
-def dtype_of(hint: Any, floating: torch.dtype) -> torch.dtype:
-    """The dtype that a tensor of an annotation gets.
-
-    Raises:
-        CheckError: torch has no such dtype.
-    """
-    kinds = fitting_dtypes([hint], floating)
-    if not kinds:
-        raise CheckError(f"check: torch has no dtype for {spell(hint)}")
-    return kinds[0]
+def _name_of(source: Any, module: Module) -> str:
+    name: str = getattr(source, "__qualname__", "<")
+    return type(module).__name__ if "<" in name else name
 
 
 def _is_factory(source: Any) -> bool:
@@ -450,92 +380,3 @@ def _is_factory(source: Any) -> bool:
     return not any(
         p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters
     )
-
-
-def _can_be_drawn(hint: Any, optional: bool) -> bool:
-    if has_arrays(hint):
-        return True
-    if optional or hint is None:
-        return False
-    return all(
-        kind in (bool, int, float, NoneType)
-        or get_origin(kind) is Literal
-        or (isinstance(kind, type) and issubclass(kind, enum.Enum))
-        for kind in alternatives(hint)
-    )
-
-
-def _general(place: str) -> str:
-    """The place without positions in containers, whose elements make the same choices."""
-    head, *rest = place.replace("[", "\0[").split("\0")
-    return head + "".join("[]" + part[part.index("]") + 1 :] for part in rest)
-
-
-def _ordered(members: Sequence[Any]) -> list[Any]:
-    """The members of a union, those that hold tensors first."""
-    return sorted(members, key=lambda member: not has_arrays(member))
-
-
-def _is_mapping(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _is_sequence(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Sequence)
-
-
-def _inside(hint: Any) -> list[tuple[str, Any]]:
-    """What is inside of a container or record, by how it is reached."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if _is_mapping(origin):
-        return [("[]", inner[1])]
-    if origin is tuple and inner[-1] is not Ellipsis:
-        return [("[]", part) for part in inner]
-    if _is_sequence(origin):
-        return [("[]", inner[0])]
-    return [(f".{name}", kind) for name, kind in record_fields(hint).items()]
-
-
-def _shapes(hint: Any, place: str) -> Iterator[tuple[str, str]]:
-    if isinstance(hint, st.SearchStrategy):
-        return
-    for member in alternatives(hint):
-        if is_array(member):
-            yield place, member.dim_str
-        else:
-            for step, inner in _inside(member):
-                yield from _shapes(inner, place + step)
-
-
-def _choices(hint: Any, place: str) -> Iterator[tuple[str, st.SearchStrategy[Any]]]:
-    if isinstance(hint, st.SearchStrategy):
-        yield place, hint
-        return
-    members = alternatives(hint)
-    if len(members) > 1:
-        yield place, st.integers(0, len(members) - 1)
-    for member in _ordered(members):
-        if is_array(member):
-            continue
-        origin = get_origin(member)
-        if _is_mapping(origin) or (_is_sequence(origin) and get_args(member)[-1:] != ()):
-            if origin is not tuple or get_args(member)[-1] is Ellipsis:
-                yield f"{place}[]", st.sampled_from([2, 1, 3])
-        if len(members) == 1 and (plain := _plain(member)) is not None:
-            yield place, plain
-        for step, inner in _inside(member):
-            yield from _choices(inner, place + step)
-
-
-def _plain(hint: Any) -> st.SearchStrategy[Any] | None:
-    if get_origin(hint) is Literal:
-        return st.sampled_from(get_args(hint))
-    if hint is bool:
-        return st.booleans()
-    if hint is int:
-        return st.integers(1, 3)
-    if hint is float:
-        return st.sampled_from([1.0, 0.5])
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return st.sampled_from([*hint])
-    return None

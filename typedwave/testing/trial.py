@@ -1,6 +1,5 @@
 """One trial of a law: runs a module on a case, compares results and finds where they part."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,9 +108,7 @@ class Trial:
             result = self.run(module, call, seed=seed)
         return [(place, tensor.detach()) for place, tensor in leaves(result)]
 
-    def recorded(
-        self, module: Module, call: Call, *, seed: int | None = None
-    ) -> list[Step]:
+    def recorded(self, module: Module, call: Call, *, seed: int | None = None) -> list[Step]:
         """The calls of all submodules during a run, in the order in which they ended."""
         with recording(module) as steps, torch.no_grad():
             self.run(module, call, seed=seed)
@@ -129,6 +126,7 @@ class Trial:
                 case=self.case,
                 call=call or str(self.call),
                 differed=str(differed),
+                declared=self.declared.spelled(),
                 where=where,
                 meant=self.meant if meant is None else meant,
             )
@@ -213,10 +211,9 @@ def difference(
         other: Those of the second.
         rounding: Of the largest number in the tensors; 0 asks for the same bits.
     """
-    for pair in itertools.zip_longest(one, other):
-        if None in pair:
-            return Difference("result", (), f"held {len(one)} tensors, then {len(other)}")
-        (place, a), (_, b) = pair
+    if len(one) != len(other):
+        return Difference("result", (), f"held {len(one)} tensors, then {len(other)}")
+    for (place, a), (_, b) in zip(one, other, strict=True):
         if (found := _differ(place, a, b, rounding)) is not None:
             return found
     return None
@@ -248,8 +245,4 @@ def _differ(place: str, a: Tensor, b: Tensor, rounding: float) -> Difference | N
     flat = int(gap.flatten().argmax())
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), a.shape))
     was, became = a[index].item(), b[index].item()
-    return Difference(place, index, f"was {_number(was)} and became {_number(became)}")
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return Difference(place, index, f"was {was:.6g} and became {became:.6g}")

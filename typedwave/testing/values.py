@@ -78,8 +78,10 @@ def lay_out(tensor: Tensor, layout: Layout) -> Tensor:
         return tensor
     match layout:
         case "transposed":  # the first axis lies innermost
-            return tensor.permute(*range(tensor.ndim)[::-1]).contiguous().permute(
-                *range(tensor.ndim)[::-1]
+            return (
+                tensor.permute(*range(tensor.ndim)[::-1])
+                .contiguous()
+                .permute(*range(tensor.ndim)[::-1])
             )
         case "strided":
             wide = tensor.new_zeros((*tensor.shape[:-1], 2 * tensor.shape[-1] + 1))

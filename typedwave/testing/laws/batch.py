@@ -1,7 +1,7 @@
 """Laws about the batch: examples come alone, together, and in any order."""
 
-import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -10,9 +10,9 @@ from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from typedwave.testing.calls import Call, Leaf
+from typedwave.testing.calls import Call, Leaf, said
 from typedwave.testing.laws.law import Law, Untried
-from typedwave.testing.laws.moves import Axis, axes_of_result, folded, other_call, permuted, picked
+from typedwave.testing.laws.moves import axes_of_result, folded, other_call, permuted, picked
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial, difference
 
@@ -66,9 +66,8 @@ def _hold_apart(trial: Trial, training: bool) -> None:
             picked(base, axes, kept, size), picked(results, axes, kept, size), rounding=1e-5
         )
         if found is not None:
-            where = trial.parted(
-                module, call, changed, lambda a, b, k=kept: _same_at(a, b, size, k)
-            )
+            same = partial(_same_at, size=size, kept=kept)
+            where = trial.parted(module, call, changed, same)
             mode = "training" if training else "eval"
             raise trial.violation(
                 f"only other examples changed, and that of example {kept} of {size} did too: "
@@ -151,9 +150,8 @@ def _batch_size(trial: Trial) -> None:
         try:
             trial.attempt(trial.fresh(), part)
         except Exception as error:
-            said = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             raise trial.violation(
-                f"a batch of {size} is taken, and one of {stop - start} refused: {said}"
+                f"a batch of {size} is taken, and one of {stop - start} refused: {said(error)}"
             ) from None
         results = trial.results(trial.fresh(), part)
         expected = [
@@ -175,7 +173,11 @@ def _has_star(room: Room) -> Mapping[str, Any] | Untried:
     star = room.subject.star
     if star is None:
         return Untried("no annotation begins with *B, any number of leading axes")
-    pool = [size for size in room.taken[star] if len(size) >= 2 and 0 not in size]  # type: ignore[arg-type]
+    pool = [
+        size
+        for size in room.taken[star]
+        if isinstance(size, tuple) and len(size) > 1 and 0 not in size
+    ]
     return {"sizes": {star: pool}} if pool else Untried("it takes no two leading axes")
 
 
@@ -196,8 +198,11 @@ def _leading_axes(trial: Trial) -> None:
         if training and difference(base, trial.results(module(), seed=trial.case.seed + 1)):
             return  # random, and the numbers are drawn in another shape
         results = trial.results(module(), flat)
-        expected = [(place, tensor.reshape(other.shape)) for (place, tensor), (_, other) in
-                    zip(base, results, strict=False) if tensor.numel() == other.numel()]
+        expected = [
+            (place, tensor.reshape(other.shape))
+            for (place, tensor), (_, other) in zip(base, results, strict=False)
+            if tensor.numel() == other.numel()
+        ]
         if len(expected) < len(results):
             raise trial.violation("the leading axes as one gave a result of another size")
         found = difference(expected, results)
@@ -221,7 +226,11 @@ def _has_statistics(room: Room) -> Mapping[str, Any] | Untried:
     name = subject.batch
     many = [(61,), (31,)] if name.startswith("*") else [61, 31]
     pool = room.accepted(name, many)
-    return {"sizes": {name: pool[:1]}, "least_edge": None} if pool else Untried("it takes no 31 examples")
+    return (
+        {"sizes": {name: pool[:1]}, "least_edge": None}
+        if pool
+        else Untried("it takes no 31 examples")
+    )
 
 
 _STEPS: Final = (30, 300, 3000)

@@ -1,6 +1,5 @@
 """Laws about numbers: gradients that arrive, that are right, and that are finite."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from torch.nn import Module
 
 from typedwave.testing.calls import Call, leaves
 from typedwave.testing.laws.law import Law, Untried
-from typedwave.testing.laws.moves import enliven
+from typedwave.testing.laws.moves import enliven, gradients
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial
 
@@ -34,9 +33,7 @@ def _gradients(trial: Trial) -> dict[str, bool]:
     names = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not result:
         return dict.fromkeys(names, False)
-    grads = torch.autograd.grad(
-        result, [*names.values()], _weights(result, trial.case.seed), allow_unused=True
-    )
+    grads = gradients(result, [*names.values()], _weights(result, trial.case.seed))
     return {
         name: grad is not None and bool((grad.to_dense() != 0).any())
         for name, grad in zip(names, grads, strict=True)
@@ -114,14 +111,17 @@ def _hold_derivative(
         result = value()
     except Exception:
         reject()
+    grads: tuple[Tensor | None, ...]
     made = [t for t in result if t.requires_grad]
     weights = _weights(result, trial.case.seed)
     if made:
         chosen = [w for w, t in zip(weights, result, strict=True) if t.requires_grad]
-        grads = torch.autograd.grad(made, tensors, chosen, allow_unused=True)
+        grads = gradients(made, tensors, chosen)
     else:
         grads = (None,) * len(tensors)
-    claimed = sum(float((g.to_dense() * w).sum()) for g, w in zip(grads, ways, strict=True) if g is not None)
+    claimed = sum(
+        float((g.to_dense() * w).sum()) for g, w in zip(grads, ways, strict=True) if g is not None
+    )
     for tensor in tensors:
         tensor.requires_grad_(False)
 
@@ -152,12 +152,11 @@ def _hold_derivative(
 
 
 def _doubled(trial: Trial) -> Module:
-    module = enliven(trial.fresh(), trial.case.seed).double()
-    return module
+    return enliven(trial.fresh(), trial.case.seed).double()
 
 
 def _plain(module: Module, name: str) -> bool:
-    """Whether the gradient of a parameter is that of the function, and not one that torch adapts."""
+    """Whether the gradient of a parameter is that of the function; torch adapts some."""
     owner = module.get_submodule(name.rpartition(".")[0])
     adapts = ("padding_idx", "max_norm", "scale_grad_by_freq")
     return not any(getattr(owner, option, None) not in (None, False) for option in adapts)
@@ -203,9 +202,7 @@ def _finite_results(trial: Trial) -> None:
     }
     if not wanted:
         return
-    grads = torch.autograd.grad(
-        made, [*wanted.values()], _weights(made, trial.case.seed), allow_unused=True
-    )
+    grads = gradients(made, [*wanted.values()], _weights(made, trial.case.seed))
     for name, grad in zip(wanted, grads, strict=True):
         if grad is not None and not grad.to_dense().isfinite().all():
             raise trial.violation(f"{name} is not finite on {_kind(trial)}")
@@ -246,5 +243,10 @@ GRADIENT_LAWS: Final = (
         _is_smooth,
         "surrogate=True, if the gradient is meant to be another one",
     ),
-    Law("finite", "ordinary, zero, equal and large numbers give finite results", _finite_results, _has_floats),
+    Law(
+        "finite",
+        "ordinary, zero, equal and large numbers give finite results",
+        _finite_results,
+        _has_floats,
+    ),
 )

@@ -28,9 +28,7 @@ _OTHER_DEVICE: Final = re.compile(r"same device|on device|device type|different 
 
 
 def _takes_any_float(room: Room) -> Mapping[str, Any] | Untried:
-    arrays = [
-        array for hint in room.subject.hints.values() for array in array_hints(hint)
-    ]
+    arrays = [array for hint in room.subject.hints.values() for array in array_hints(hint)]
     kinds = [array.dtype[array.array_type, "..."] for array in arrays]
     probe = [torch.empty((), dtype=dtype) for dtype in (torch.float64, torch.bfloat16)]
     floating = [kind for kind in kinds if isinstance(torch.empty(()), kind)]
@@ -77,7 +75,9 @@ def _device(trial: Trial) -> None:
     except Exception as error:
         said = str(error).strip()
         if _OTHER_DEVICE.search(said) and "meta" in said and "cpu" in said.lower():
-            raise trial.violation(f"on another device it is refused: {said.splitlines()[0]}") from None
+            raise trial.violation(
+                f"on another device it is refused: {said.splitlines()[0]}"
+            ) from None
         reject()
     for place, tensor in leaves(result):
         if tensor.device.type != "meta":
@@ -112,7 +112,9 @@ def _inputs(trial: Trial) -> None:
         found = difference(before, after, rounding=0)
         if found is not None:
             mode = "training" if training else "eval"
-            raise trial.violation(f"{found} by the call, in {mode} mode", where=_writer(trial, training))
+            raise trial.violation(
+                f"{found} by the call, in {mode} mode", where=_writer(trial, training)
+            )
 
 
 def _writer(trial: Trial, training: bool) -> str:
@@ -142,9 +144,9 @@ def _writer(trial: Trial, training: bool) -> str:
 
 def _layout(trial: Trial) -> None:
     plain = trial.call.map(
-        lambda leaf: lay_out(leaf.tensor, "expanded" if trial.case.layout == "expanded" else "contiguous").clone(
-            memory_format=torch.contiguous_format
-        )
+        lambda leaf: lay_out(
+            leaf.tensor, "expanded" if trial.case.layout == "expanded" else "contiguous"
+        ).clone(memory_format=torch.contiguous_format)
     )
     found = difference(trial.results(trial.fresh(), plain), trial.results(trial.fresh()))
     if found is not None:
@@ -162,7 +164,7 @@ def _is_compiled(room: Room) -> Mapping[str, Any] | Untried:
 
 def _compiled(trial: Trial) -> None:
     eager = trial.results(trial.fresh())
-    compiled = torch.compile(trial.fresh(), backend="aot_eager", dynamic=True)
+    compiled: Any = torch.compile(trial.fresh(), backend="aot_eager", dynamic=True)
     try:
         found = difference(eager, [*leaves(trial.attempt(compiled))])
     except Exception as error:
@@ -174,7 +176,12 @@ def _compiled(trial: Trial) -> None:
 
 KIND_LAWS: Final = (
     Law("dtype", "a module of another floating dtype gives that dtype", _dtype, _takes_any_float),
-    Law("device", "a module on another device computes there", _device, lambda room: {"least_edge": None}),
+    Law(
+        "device",
+        "a module on another device computes there",
+        _device,
+        lambda room: {"least_edge": None},
+    ),
     Law(
         "inputs",
         "arguments are not written to",

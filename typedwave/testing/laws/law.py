@@ -35,7 +35,7 @@ class Law:
         name: How it is chosen and reported.
         sentence: What it says.
         test: Tries it on one case; raises a `Violation`. What it returns is kept for ``finish``.
-        tried: The cases that it is tried on, as arguments of `Room.cases`; or why it is not.
+        tried: The cases that it is tried on, as arguments of `cases`; or why it is not.
         meant: The declaration that allows what the law forbids.
         finish: Is given what ``test`` returned, and the last trial.
         examples: How many cases at most; None for as many as are asked for.

@@ -1,10 +1,10 @@
 """Laws about losses."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
-import warnings
 from torch import Tensor
 
 from typedwave.contract.broadcast import no_broadcast
@@ -38,7 +38,9 @@ def _loss(trial: Trial, call: Call) -> Tensor:
 def _mean_of_examples(trial: Trial) -> None:
     name = trial.subject.batch
     assert name is not None
-    sizes = {leaf.tensor.shape[a] for leaf in trial.call.leaves if (a := leaf.axis(name)) is not None}
+    sizes = {
+        leaf.tensor.shape[a] for leaf in trial.call.leaves if (a := leaf.axis(name)) is not None
+    }
     size = sizes.pop()
     call, counts = _with_ignored(trial, name, size)
     whole = _loss(trial, call)
@@ -105,7 +107,7 @@ def _ignored(trial: Trial) -> None:
     if count < 2:
         return
     flat = torch.zeros(count, dtype=torch.bool)
-    flat[:: 2] = True
+    flat[::2] = True
     away = flat.reshape(target.tensor.shape)
 
     def ignore(leaf: Leaf) -> Tensor:
@@ -128,7 +130,9 @@ def _ignored(trial: Trial) -> None:
         where = away.permute(order).reshape(shape)
         return torch.where(where, others[leaf.place], leaf.tensor)
 
-    found = difference([("the loss", _loss(trial, base))], [("the loss", _loss(trial, base.map(change)))])
+    found = difference(
+        [("the loss", _loss(trial, base))], [("the loss", _loss(trial, base.map(change)))]
+    )
     if found is not None:
         raise trial.violation(
             f"{found} when only positions changed whose {target.place} is {trial.declared.ignore}"
@@ -136,7 +140,7 @@ def _ignored(trial: Trial) -> None:
 
 
 def _no_mutual_broadcast(trial: Trial) -> None:
-    """The call itself broadcasts nothing mutually; nor is a target with one axis of 1 more taken."""
+    """The call broadcasts nothing mutually; nor is a target with one more axis of 1 taken."""
     with torch.no_grad(), no_broadcast():
         try:
             trial.attempt(trial.fresh())
@@ -149,7 +153,9 @@ def _no_mutual_broadcast(trial: Trial) -> None:
         twins = [t for t in trial.call.leaves if t.names == leaf.names and t is not leaf]
         if leaf.argument != trial.declared.target or not twins:
             continue
-        if leaf.argument not in trial.declared.spec:  # the annotation refuses it where it is checked
+        if (
+            leaf.argument not in trial.declared.spec
+        ):  # the annotation refuses it where it is checked
             continue
         for other in _reshaped(leaf.tensor):
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from typedwave.contract.hints import alternatives, is_array
-from typedwave.testing.calls import Call, Case, Leaf, leaves
+from typedwave.testing.calls import Call, Leaf
 from typedwave.testing.sizes import named_shape
 from typedwave.testing.trial import Trial
 
@@ -19,6 +19,7 @@ __all__ = [
     "axes_of_result",
     "enliven",
     "folded",
+    "gradients",
     "other_call",
     "permuted",
     "picked",
@@ -72,7 +73,8 @@ def axes_of_result(
             axes = ()
         if axes and tuple(size for _, size in axes) == tuple(results[0][1].shape):
             names = [axis for axis, _ in axes]
-            return [Axis(names.index(name), size) if name in names else None]
+            if name in names:
+                return [Axis(names.index(name), size)]
     return _tried(trial, name, size, results)
 
 
@@ -153,6 +155,15 @@ def folded(leaf: Leaf, star: str) -> Tensor:
     if count == 0:
         return leaf.tensor
     return leaf.tensor.reshape(-1, *leaf.tensor.shape[count:])
+
+
+def gradients(
+    results: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence[Tensor], **options: Any
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a weighted sum of results; None where one does not arrive."""
+    return torch.autograd.grad(
+        [*results], [*inputs], [*weights], allow_unused=True, materialize_grads=False, **options
+    )
 
 
 def enliven(module: Module, seed: int = 0) -> Module:

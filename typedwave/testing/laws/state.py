@@ -7,13 +7,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from typedwave.contract.hints import RESULT, describe, has_arrays, spell
 from typedwave.errors import ContractError, StateError
-from typedwave.testing.calls import Call, leaves
+from typedwave.testing.calls import Call, leaves, said
 from typedwave.testing.laws.law import Law, Untried
-from typedwave.testing.laws.moves import swapped
+from typedwave.testing.laws.moves import gradients, swapped
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial, difference, path_of
 
@@ -91,14 +91,20 @@ def _state(trial: Trial) -> None:
             elif now[1:] != was[1:]:
                 words = [f"{describe_state(*held[1:3])} on {held[3]}" for held in (was, now)]
                 raise _drifted(
-                    trial, module, key, f"was {words[0]} and is {words[1]} after a call in {mode} mode"
+                    trial,
+                    module,
+                    key,
+                    f"was {words[0]} and is {words[1]} after a call in {mode} mode",
                 )
         for path, part in module.named_modules():
             for name, buffer in part._buffers.items():
                 if buffer is not None and buffer.grad_fn is not None:
                     raise _drifted(
-                        trial, module, (path, name), f"keeps the graph of a call in {mode} mode: "
-                        "memory grows with each; update it under torch.no_grad()"
+                        trial,
+                        module,
+                        (path, name),
+                        f"keeps the graph of a call in {mode} mode: "
+                        "memory grows with each; update it under torch.no_grad()",
                     )
 
 
@@ -123,7 +129,7 @@ def _held(module: Module) -> Held:
         kinds = {"parameter": part._parameters, "buffer": part._buffers, "attribute": vars(part)}
         for kind, held in kinds.items():
             for name, value in held.items():
-                if not isinstance(value, Tensor) or isinstance(value, UninitializedTensorMixin):
+                if not isinstance(value, Tensor) or is_lazy(value):
                     continue
                 if name not in cached and value.numel() > 0:
                     found[path, name] = (kind, value.dtype, tuple(value.shape), value.device)
@@ -146,7 +152,9 @@ def _purity(trial: Trial) -> None:
     if not trial.declared.stateful:
         after = _values(module)
         for key, was in before.items():
-            if key in after and (found := difference([(key, was)], [(key, after[key])], rounding=0)):
+            if key in after and (
+                found := difference([(key, was)], [(key, after[key])], rounding=0)
+            ):
                 path = key.rpartition(".")[0]
                 part = module.get_submodule(path)
                 raise trial.violation(
@@ -170,7 +178,7 @@ def _purity(trial: Trial) -> None:
 def _values(module: Module) -> dict[str, Tensor]:
     found = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if not isinstance(tensor, UninitializedTensorMixin):
+        if not is_lazy(tensor):
             found[name] = tensor.detach().clone()
     return found
 
@@ -199,8 +207,7 @@ def _history(trial: Trial) -> None:
             results = trial.attempt(used)
         except Exception as error:
             raise trial.violation(
-                f"after a call with {trial.subject.call(other)} it is refused: "
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+                f"after a call with {trial.subject.call(other)} it is refused: {said(error)}"
             ) from None
         found = difference(fresh, [*leaves(results)], rounding=1e-6)
         if found is not None:
@@ -265,11 +272,11 @@ def _step(trial: Trial, module: Module, seed: int) -> None:
         result = [t for _, t in leaves(trial.attempt(module, call)) if t.requires_grad]
         loss = sum((t.float().pow(2).mean() for t in result), torch.zeros(()))
         trainable = [p for p in module.parameters() if p.requires_grad]
-        grads = torch.autograd.grad(loss, trainable, allow_unused=True) if result else []
+        grads = gradients([loss], trainable, [torch.ones(())]) if result else ()
         with torch.no_grad():
             for parameter, grad in zip(trainable, grads, strict=False):
                 if grad is not None and grad.isfinite().all():
-                    parameter -= 0.1 * grad / (grad.abs().max() + 1e-6)
+                    parameter.sub_(0.1 * grad / (grad.abs().max() + 1e-6))
     except Exception:
         return
 

@@ -1,0 +1,105 @@
+"""Strategies for the cases that a module takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from typedwave.testing.calls import Case
+from typedwave.testing.room import Room
+from typedwave.testing.sizes import Size, at_edge, coprime, total
+from typedwave.testing.values import Layout, Values
+
+__all__ = ["cases", "edge_cases"]
+
+
+def edge_cases(
+    room: Room,
+    *,
+    sizes: Mapping[str, Sequence[Size]] | None = None,
+    least_edge: int | None = 1,
+    **_: Any,
+) -> Iterator[Case]:
+    """The smallest sizes of each name, the others distinct; then all names of one size.
+
+    Args:
+        room: What the module takes.
+        sizes: The only sizes of some names.
+        least_edge: The smallest of all; None for no case at all.
+        **_: The other arguments of `cases`.
+    """
+    if least_edge is None:
+        return
+    sizes = sizes or {}
+    first = room.base.sizes
+    first = {n: first[n] if first[n] in sizes.get(n, [first[n]]) else sizes[n][0] for n in first}
+    drawn: list[dict[str, Size]] = []
+    for name in first:
+        pool = sizes.get(name, room.taken[name])
+        small = [size for size in pool if least_edge <= total(size) <= 1]
+        drawn += [{**first, name: size} for size in small]
+    singles = [name for name in first if not name.startswith("*")]
+    if len(singles) > 1:
+        common = {*sizes.get(singles[0], room.taken[singles[0]])}
+        for name in singles[1:]:
+            common &= {*sizes.get(name, room.taken[name])}
+        drawn += [{**first, **dict.fromkeys(singles, n)} for n in sorted(common - {0, 1})[:1]]
+    for made in drawn:
+        case = room.with_ids(Case(made, room.base.choices))
+        if room.refusal(case) is None:
+            yield case
+
+
+def cases(
+    room: Room,
+    *,
+    least: Mapping[str, int] | None = None,
+    sizes: Mapping[str, Sequence[Size]] | None = None,
+    values: Sequence[Values] = ("normal",),
+    layouts: Sequence[Layout] = ("contiguous",),
+    dtypes: Sequence[torch.dtype | None] = (None,),
+    least_edge: int | None = 1,
+    chosen: Mapping[str, Any] | None = None,
+) -> st.SearchStrategy[Case]:
+    """Cases that the module takes.
+
+    Args:
+        room: What the module takes.
+        least: The least size of a name.
+        sizes: The sizes of a name in place of those that were found.
+        values: The kinds of numbers.
+        layouts: The layouts.
+        dtypes: The floating dtypes; None for that of the module.
+        least_edge: The least size to try besides ordinary ones, equal ones among them; None
+            for ordinary ones only.
+        chosen: What to choose at some places.
+    """
+    pools: dict[str, Sequence[Size]] = {}
+    for name, found in {**room.taken, **(sizes or {})}.items():
+        floor = (least or {}).get(name, 0)
+        pools[name] = [size for size in found if total(size) >= max(floor, least_edge or 0)]
+
+    @st.composite
+    def draw_case(draw: st.DrawFn) -> Case:
+        assume(all(pools.values()))
+        is_edge = least_edge is not None and draw(st.sampled_from([False, False, False, True]))
+        drawn: dict[str, Size] = {}
+        for name, pool in pools.items():
+            usual = [size for size in pool if not at_edge(size)] or pool
+            if is_edge:
+                edge = [size for size in pool if at_edge(size) or size in drawn.values()]
+                fitting = draw(st.sampled_from([usual, edge or usual]))
+            else:
+                fitting = [size for size in usual if coprime(size, drawn)] or usual
+            drawn[name] = draw(st.sampled_from(fitting))
+        choices = {place: draw(found) for place, found in room.subject.choices.items()}
+        choices |= chosen or {}
+        kind, layout = draw(st.sampled_from(values)), draw(st.sampled_from(layouts))
+        dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 255))
+        case = room.with_ids(Case(drawn, choices))
+        assume(room.refusal(case) is None)
+        return Case(drawn, case.choices, kind, layout, dtype, seed)
+
+    return draw_case()
