@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from typedwave.contract.hints import describe
 from typedwave.testing.sizes import Sizes
 from typedwave.testing.values import Layout, Values
 
-__all__ = ["Call", "Case", "Leaf", "leaves", "replaced", "said"]
+__all__ = ["Call", "Case", "Leaf", "leaves", "replaced", "said", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -154,3 +155,14 @@ def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
 def said(error: Exception) -> str:
     """The kind and the first line of an error of somebody else."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers from a seed, and afterwards those that would have come.
+
+    Not ``torch.manual_seed``, which also notes each call for devices that may be there later.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

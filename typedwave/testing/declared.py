@@ -24,7 +24,7 @@ class Declared:
         values: Bounds of the values of an argument, where not all numbers make sense:
             ``{"probability": (0, 1)}``.
         ids: One more than the largest id in an argument: a number, or the name of an axis. What is
-            not said is tried out.
+            not said is tried out; say it for an operation that reads beyond its table, as CTCLoss.
         batch: The name of the batch axis; one of B, N and batch if not said.
         time: The name of the axis that ``causal`` and ``receptive_field`` speak about.
         causal: Position t depends on the positions up to t only.

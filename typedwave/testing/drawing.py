@@ -3,6 +3,7 @@
 import enum
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -94,6 +95,7 @@ class Builder:
         return tensor
 
 
+@lru_cache(maxsize=256)
 def dtype_of(hint: Any, floating: torch.dtype) -> torch.dtype:
     """The dtype that a tensor of an annotation gets.
 

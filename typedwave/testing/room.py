@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from typedwave.errors import ContractError, StateError
-from typedwave.testing.calls import Case, said
+from typedwave.testing.calls import Case, said, seeded
 from typedwave.testing.declared import CheckError
 from typedwave.testing.sizes import FIRST_SIZES, Size, at_edge, coprime, total
 from typedwave.testing.subject import Subject
@@ -40,6 +40,7 @@ class Room:
         self._module = subject.fresh()
         self._known: dict[Any, str | None] = {}
         self.base = self._first()
+        subject.build(subject.call(self.base))
 
     def refusal(self, case: Case) -> str | None:
         """Why a call in eval mode is refused, None if it is not.
@@ -56,8 +57,7 @@ class Room:
         if (text := self.subject.negative(case)) is not None:
             return f"{text} would be negative"
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with torch.no_grad(), seeded(0):
                 self._module(*call.args, **call.kwargs)
         except StateError:
             self._module = self.subject.fresh()
@@ -80,13 +80,12 @@ class Room:
         by = self.subject.divisors.get(name, 1)
         usual = [size * by for size in FIRST_SIZES[:6]]
         small = [size for size in _SMALL if size % by == 0]
-        return [
-            *dict.fromkeys([*usual, *small, *(by * size for size in (1, 4, 8, 16)), *self._hints])
-        ]
+        return [*dict.fromkeys([*usual, *small, *(by * size for size in (1, 4, 8, 16))])]
 
-    @cached_property
-    def _hints(self) -> list[int]:
+    def _spoken(self, name: str) -> Sequence[Size]:
         """Numbers that the module speaks of: sizes of its state, and plain attributes."""
+        if name.startswith("*") or name in self.subject.declared.sizes:
+            return []
         found: dict[int, None] = {}
         for module in self.subject.module.modules():
             for value in vars(module).values():
@@ -116,7 +115,7 @@ class Room:
 
     def _guesses(self, names: Sequence[str]) -> Iterator[dict[str, Size]]:
         """Sizes for all names: distinct primes; then one, then all from what is likely."""
-        pools = {name: [*self.candidates(name)] for name in names}
+        pools = {name: [*self.candidates(name), *self._spoken(name)] for name in names}
         if all(pools.values()):
             first = _distinct(pools)
             yield first
@@ -135,15 +134,16 @@ class Room:
 
     @cached_property
     def taken(self) -> Mapping[str, Sequence[Size]]:
-        """The sizes of each name that the module takes beside the first sizes of the others."""
-        return {
-            name: [
-                size
-                for size in self.candidates(name)
-                if self.refusal(self.with_ids(self.resized(self.base, name, size))) is None
-            ]
-            for name in self.subject.names
-        }
+        """The sizes of each name that the module takes beside the first sizes of the others.
+
+        Those that it speaks of, which may be large, count only where it takes hardly another.
+        """
+        found = {}
+        for name in self.subject.names:
+            taken = self._accepted(name, self.candidates(name))
+            more = self._accepted(name, self._spoken(name)) if len(taken) < 2 else []
+            found[name] = [*dict.fromkeys([*taken, *more])]
+        return found
 
     def accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
         """Those of some sizes of a name that the module takes; only declared ones, if any are."""
@@ -151,6 +151,9 @@ class Room:
             return []
         if name.removeprefix("*") in self.subject.declared.sizes:
             sizes = [size for size in self.candidates(name) if size in sizes]
+        return self._accepted(name, sizes)
+
+    def _accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
         return [
             size
             for size in sizes
@@ -242,7 +245,7 @@ class Room:
             (one, other)
             for one, other in itertools.combinations(names, 2)
             if sizes[one] == sizes[other]
-            and all({*self.taken[name]} <= {sizes[one]} for name in (one, other))
+            and all({*self.taken[name]} <= {sizes[one], 1} for name in (one, other))
             and self._grow_together(one, other)
         ]
 

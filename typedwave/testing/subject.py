@@ -11,6 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.parameter import is_lazy
 
 from typedwave.contract.annotations import function_hints
 from typedwave.contract.axes import Bindings, read_axes
@@ -23,7 +24,7 @@ from typedwave.contract.hints import (
 )
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import StateContract
-from typedwave.testing.calls import Call, Case, Leaf
+from typedwave.testing.calls import Call, Case, Leaf, seeded
 from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.drawing import Builder, can_be_drawn, choices_of, shapes_of
 from typedwave.testing.sizes import divisors, named_shape, names_of
@@ -81,6 +82,13 @@ class Subject:
                 f"check: {self.name} cannot be copied ({error}); give a function that makes it"
             ) from None
 
+    def build(self, call: Call) -> None:
+        """Makes what a lazy module makes at its first call, if it is one."""
+        if any(map(is_lazy, (*self.module.parameters(), *self.module.buffers()))):
+            self.module = self.fresh()
+            with torch.no_grad():
+                self.module(*call.args, **call.kwargs)
+
     def another(self, seed: int) -> Module | None:
         """A second one made by the factory, with other random numbers; None without a factory."""
         return self._made(seed) if self.makes else None
@@ -94,8 +102,7 @@ class Subject:
                     f"check takes a module or a function that makes one, but got {self._source!r}"
                 )
             return _Function(self._source)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             try:
                 made = self._source()
             except TypeError as error:

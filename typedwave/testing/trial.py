@@ -10,7 +10,7 @@ from hypothesis import reject
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, Case, leaves
+from typedwave.testing.calls import Call, Case, leaves, seeded
 from typedwave.testing.finding import Finding, Violation
 from typedwave.testing.room import Room
 
@@ -96,8 +96,7 @@ class Trial:
         made = (call or self.call).copy()
         if inside:
             made = made.map(lambda leaf: _inner(leaf.tensor))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.case.seed if seed is None else seed)
+        with seeded(self.case.seed if seed is None else seed):
             return module(*made.args, **made.kwargs)
 
     def results(
@@ -113,6 +112,11 @@ class Trial:
         with recording(module) as steps, torch.no_grad():
             self.run(module, call, seed=seed)
         return steps
+
+    def is_random(self) -> bool:
+        """Whether eval mode draws random numbers; purity says so, and other laws need not."""
+        first, second = (self.results(self.fresh(), seed=seed) for seed in (1, 2))
+        return difference(first, second) is not None
 
     def violation(
         self, differed: object, *, where: str = "", call: str = "", meant: str | None = None
@@ -203,6 +207,7 @@ def difference(
     other: Sequence[tuple[str, Tensor]],
     *,
     rounding: float = ROUNDING,
+    floor: float = 0.0,
 ) -> Difference | None:
     """Where two results differ by more than rounding; NaN agrees with NaN.
 
@@ -210,16 +215,17 @@ def difference(
         one: The tensors of the first result.
         other: Those of the second.
         rounding: Of the largest number in the tensors; 0 asks for the same bits.
+        floor: What the largest number counts as at least: a result may be nothing but rounding.
     """
     if len(one) != len(other):
         return Difference("result", (), f"held {len(one)} tensors, then {len(other)}")
     for (place, a), (_, b) in zip(one, other, strict=True):
-        if (found := _differ(place, a, b, rounding)) is not None:
+        if (found := _differ(place, a, b, rounding, floor)) is not None:
             return found
     return None
 
 
-def _differ(place: str, a: Tensor, b: Tensor, rounding: float) -> Difference | None:
+def _differ(place: str, a: Tensor, b: Tensor, rounding: float, floor: float) -> Difference | None:
     if a.shape != b.shape:
         return Difference(place, (), f"of shape {[*a.shape]} became {[*b.shape]}")
     if a.dtype != b.dtype:
@@ -236,7 +242,7 @@ def _differ(place: str, a: Tensor, b: Tensor, rounding: float) -> Difference | N
         sizes = torch.cat([a.abs().flatten(), b.abs().flatten()])
         scale = sizes[sizes.isfinite()].max().item() if sizes.isfinite().any() else 0.0
         gap = (a - b).abs()
-        same |= gap <= rounding * scale
+        same |= gap <= rounding * max(scale, floor)
         gap = torch.where(same, 0.0, gap.nan_to_num(nan=torch.inf))
     else:
         gap = (~same).double()

@@ -1,14 +1,17 @@
 """Laws about numbers: gradients that arrive, that are right, and that are finite."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
 from hypothesis import reject
+from hypothesis.errors import UnsatisfiedAssumption
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, leaves
+from typedwave.testing.calls import Call, leaves, seeded
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.moves import enliven, gradients
 from typedwave.testing.room import Room
@@ -18,6 +21,9 @@ __all__ = ["GRADIENT_LAWS"]
 
 
 # gradients arrive
+
+_MORE: Final = 20
+"""Calls that are tried before it is said that nothing arrives."""
 
 
 def _has_parameters(room: Room) -> Mapping[str, Any] | Untried:
@@ -43,11 +49,13 @@ def _gradients(trial: Trial) -> dict[str, bool]:
 def _all_reached(reached: list[Any], trial: Trial) -> None:
     unused = trial.declared.unused
     skipped = (unused,) if isinstance(unused, str) else tuple(unused)
-    missing = [
-        name
-        for name in reached[0]
-        if not any(found.get(name) for found in reached) and not name.startswith(skipped or ("\0",))
-    ]
+    wanted = [name for name in reached[0] if not name.startswith(skipped or ("\0",))]
+    missing = _unreached(wanted, reached)
+    for seed in range(_MORE if missing else 0):  # few numbers may have missed one by chance
+        case = dataclasses.replace(trial.case, seed=1000 + seed)
+        with contextlib.suppress(UnsatisfiedAssumption):
+            reached.append(_gradients(dataclasses.replace(trial, case=case)))
+            missing = _unreached(wanted, reached)
     if missing:
         module = trial.subject.module
         path = missing[0].rpartition(".")[0]
@@ -55,6 +63,10 @@ def _all_reached(reached: list[Any], trial: Trial) -> None:
             f"no gradient but zero reached {', '.join(missing)} in {len(reached)} calls",
             where=f"{path} ({type(module.get_submodule(path)).__name__})" if path else "",
         )
+
+
+def _unreached(names: list[str], reached: list[dict[str, bool]]) -> list[str]:
+    return [name for name in names if not any(found.get(name) for found in reached)]
 
 
 def _weights(results: list[Tensor], seed: int) -> list[Tensor]:
@@ -99,8 +111,7 @@ def _hold_derivative(
     ways = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in tensors]
 
     def value() -> list[Tensor]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(trial.case.seed)
+        with seeded(trial.case.seed):
             return [
                 t for _, t in leaves(module(*call.args, **call.kwargs)) if t.is_floating_point()
             ]
@@ -179,8 +190,7 @@ def _finite_results(trial: Trial) -> None:
     inputs = [leaf for leaf in call.leaves if leaf.tensor.is_floating_point()]
     for leaf in inputs:
         leaf.tensor.requires_grad_()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.case.seed)
+    with seeded(trial.case.seed):
         try:
             result = [t for _, t in leaves(module(*call.args, **call.kwargs))]
         except Exception:

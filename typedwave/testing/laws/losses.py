@@ -80,9 +80,11 @@ def _with_ignored(trial: Trial, name: str, size: int) -> tuple[Call, Tensor]:
     counts = torch.full((size,), each.shape[1], dtype=torch.float64)
     if trial.declared.ignore is None:
         return trial.call, counts
+    ignore = trial.declared.ignore
+    each[each == ignore] = 0 if ignore else 1
     for i in range(size):
         away = i % each.shape[1]
-        each[i, each.shape[1] - away :] = trial.declared.ignore
+        each[i, each.shape[1] - away :] = ignore
         counts[i] -= away
     shape = leaf.tensor.movedim(axis, 0).shape
     target = each.reshape(shape).movedim(0, axis)

@@ -24,6 +24,7 @@ __all__ = [
     "permuted",
     "picked",
     "swapped",
+    "unmasked",
 ]
 
 
@@ -82,25 +83,29 @@ def _tried(
     trial: Trial, name: str, size: int, results: Sequence[tuple[str, Tensor]]
 ) -> list[Axis | None]:
     sizes, starred = trial.case.sizes, trial.case.sizes.get(name)
-    for other in (size + 1, size + 2, 2 * size, 3 * size, size - 1):
+    found: list[Axis | None] = [None] * len(results)
+    taken = [n[0] if isinstance(n, tuple) else n for n in trial.room.taken.get(name, ()) if n != ()]
+    for other in dict.fromkeys((2 * size, size + 1, 3 * size, *taken)):
         value = (other, *starred[1:]) if isinstance(starred, tuple) else other
         case = dataclasses.replace(trial.case, sizes={**sizes, name: value})
-        if other < 1 or name not in sizes or trial.room.refusal(case) is not None:
+        if other in (0, size) or name not in sizes or trial.room.refusal(case) is not None:
             continue
         others = trial.results(trial.fresh(), trial.subject.call(case))
         if len(others) == len(results):
-            return [
-                _scaled(a.shape, b.shape, size, other)
-                for (_, a), (_, b) in zip(results, others, strict=True)
+            found = [
+                before or _scaled(a.shape, b.shape, size, other)
+                for before, (_, a), (_, b) in zip(found, results, others, strict=True)
             ]
-    return [None] * len(results)
+        if all(found):
+            break
+    return found
 
 
 def _scaled(a: Sequence[int], b: Sequence[int], size: int, other: int) -> Axis | None:
     if len(a) != len(b):
         return None
     moved = [i for i, (m, n) in enumerate(zip(a, b, strict=True)) if m != n]
-    if len(moved) == 1 and a[moved[0]] * other == b[moved[0]] * size:
+    if len(moved) == 1 and a[moved[0]] * other == b[moved[0]] * size and a[moved[0]] % size == 0:
         return Axis(moved[0], size)
     return None
 
@@ -155,6 +160,18 @@ def folded(leaf: Leaf, star: str) -> Tensor:
     if count == 0:
         return leaf.tensor
     return leaf.tensor.reshape(-1, *leaf.tensor.shape[count:])
+
+
+def unmasked(trial: Trial) -> Call:
+    """The call with a declared mask that keeps all positions."""
+    declared = trial.declared
+
+    def keep(leaf: Leaf) -> Tensor:
+        if leaf.argument != declared.mask:
+            return leaf.tensor
+        return torch.full_like(leaf.tensor, bool(declared.mask_keeps))
+
+    return trial.call.map(keep)
 
 
 def gradients(
