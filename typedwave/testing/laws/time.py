@@ -20,6 +20,7 @@ from typedwave.testing.laws.moves import (
     gradients,
     other_call,
     swapped,
+    unmasked,
 )
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial, difference
