@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # private by its pat
 
 from typedwave.errors import BroadcastError
 
-__all__ = ["no_broadcast"]
+__all__ = ["broadcasts", "no_broadcast"]
 
 _EXPANDS_FIRST: Final[frozenset[Any]] = frozenset(
     {F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, torch.broadcast_tensors}
@@ -48,14 +48,27 @@ def no_broadcast(*, one_sided: bool = True) -> Iterator[None]:
         Traceback (most recent call last):
         typedwave.errors.BroadcastError: ...: sub broadcasts its arguments against each other: ...
     """
-    with _Functions(one_sided), _Operations(one_sided):
+    with broadcasts(_raise, one_sided=one_sided):
         yield
 
 
+@contextmanager
+def broadcasts(
+    report: Callable[[BroadcastError], None], *, one_sided: bool = True
+) -> Iterator[None]:
+    """Within it, ``report`` is told of each broadcast that `no_broadcast` would refuse."""
+    with _Functions(report, one_sided), _Operations(report, one_sided):
+        yield
+
+
+def _raise(error: BroadcastError) -> None:
+    raise error
+
+
 class _Functions(TorchFunctionMode):
-    def __init__(self, one_sided: bool) -> None:
+    def __init__(self, report: Callable[[BroadcastError], None], one_sided: bool) -> None:
         super().__init__()
-        self._one_sided = one_sided
+        self._report, self._one_sided = report, one_sided
 
     def __torch_function__(
         self,
@@ -68,14 +81,14 @@ class _Functions(TorchFunctionMode):
             tensors = [
                 value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)
             ]
-            _refuse(func.__name__, tensors, self._one_sided)
+            _look(func.__name__, tensors, self._one_sided, self._report)
         return func(*args, **(kwargs or {}))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by torch
-    def __init__(self, one_sided: bool) -> None:
+    def __init__(self, report: Callable[[BroadcastError], None], one_sided: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # by torch
-        self._one_sided = one_sided
+        self._report, self._one_sided = report, one_sided
 
     def __torch_dispatch__(
         self,
@@ -86,11 +99,16 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by tor
     ) -> Any:
         if torch.Tag.pointwise in func.tags and torch._C._current_autograd_node() is None:
             tensors = [value for value in args if isinstance(value, Tensor)]
-            _refuse(func.overloadpacket.__name__, tensors, self._one_sided)
+            _look(func.overloadpacket.__name__, tensors, self._one_sided, self._report)
         return func(*args, **(kwargs or {}))
 
 
-def _refuse(name: str, tensors: Sequence[Tensor], one_sided: bool) -> None:
+def _look(
+    name: str,
+    tensors: Sequence[Tensor],
+    one_sided: bool,
+    report: Callable[[BroadcastError], None],
+) -> None:
     shapes = {tuple(tensor.shape) for tensor in tensors if tensor.ndim}
     if len(shapes) < 2:
         return
@@ -100,9 +118,8 @@ def _refuse(name: str, tensors: Sequence[Tensor], one_sided: bool) -> None:
         return  # torch refuses it itself
     if one_sided and together in shapes:
         return
-    raise BroadcastError(
-        _line(), name, [tuple(tensor.shape) for tensor in tensors if tensor.ndim], together
-    )
+    found = [tuple(tensor.shape) for tensor in tensors if tensor.ndim]
+    report(BroadcastError(_line(), name, found, together))
 
 
 def _line() -> str:

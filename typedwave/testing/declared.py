@@ -19,7 +19,8 @@ class Declared:
 
     Attributes:
         spec: Annotations for arguments that have none, by name: ``{"x": Float[Tensor, "B C"]}``;
-            a hypothesis strategy draws the value itself. ``"return"`` is the result.
+            a hypothesis strategy draws the value itself, None leaves the argument at its default.
+            ``"return"`` is the result.
         sizes: The size of an axis, or the sizes it may have: ``{"C": 8, "T": (4, 8)}``.
         values: Bounds of the values of an argument, where not all numbers make sense:
             ``{"probability": (0, 1)}``.
@@ -33,6 +34,7 @@ class Declared:
         equivariant: Axes, or one, whose permutation permutes the result, or leaves it alone.
         mask: The argument that is a mask; its last axis says of which positions.
         mask_keeps: Whether True in it stands for a position that counts.
+        padding: Positions that do not count come last in each row of the mask.
         couples: In training, examples of a batch influence one another by their statistics.
         stateful: A call changes the state also in eval mode, as a cache of a stream does.
         random: A call draws random numbers also in eval mode.
@@ -58,6 +60,7 @@ class Declared:
     equivariant: str | tuple[str, ...] = ()
     mask: str | None = None
     mask_keeps: bool | None = None
+    padding: bool = False
     couples: bool = False
     stateful: bool = False
     random: bool = False

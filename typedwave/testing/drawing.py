@@ -89,6 +89,8 @@ class Builder:
             bounds=subject.declared.values.get(self._argument),
             below=int(case.choices.get(f"ids:{self._argument}", 100) if below is None else below),
         )
+        if self._argument == subject.declared.mask and subject.declared.padding:
+            tensor = tensor.sort(-1, descending=bool(subject.declared.mask_keeps)).values
         tensor = lay_out(tensor, case.layout)
         names = tuple(name for name, _ in axes)
         self._found.append(Leaf(place, self._argument, names, tensor))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 from hypothesis import strategies as st
-from torch import nn
+from torch.nn.parameter import is_lazy
 
 from typedwave.errors import ContractError, StateError
 from typedwave.testing.calls import Case, said, seeded
@@ -92,7 +92,7 @@ class Room:
                 if type(value) is int and 0 < value <= 4096:
                     found[value] = None
             for tensor in (*module._parameters.values(), *module._buffers.values()):
-                if tensor is not None and not isinstance(tensor, nn.UninitializedParameter):
+                if tensor is not None and not is_lazy(tensor):
                     found.update(dict.fromkeys(size for size in tensor.shape if size <= 4096))
         return [*found]
 
@@ -142,7 +142,10 @@ class Room:
         for name in self.subject.names:
             taken = self._accepted(name, self.candidates(name))
             more = self._accepted(name, self._spoken(name)) if len(taken) < 2 else []
-            found[name] = [*dict.fromkeys([*taken, *more])]
+            taken = [*dict.fromkeys([*taken, *more])]
+            many = [size for size in taken if size not in (0, 1)]
+            # Beside one size alone, 1 is taken since it broadcasts, and no other is meant.
+            found[name] = many if len(many) == 1 and len(taken) > 1 else taken
         return found
 
     def accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
@@ -245,7 +248,7 @@ class Room:
             (one, other)
             for one, other in itertools.combinations(names, 2)
             if sizes[one] == sizes[other]
-            and all({*self.taken[name]} <= {sizes[one], 1} for name in (one, other))
+            and all({*self.taken[name]} <= {sizes[one]} for name in (one, other))
             and self._grow_together(one, other)
         ]
 

@@ -135,6 +135,8 @@ class Subject:
                 parameter.VAR_KEYWORD,
             )
             if parameter.name in self.declared.spec:
+                if hint is None and optional:
+                    continue
                 if not (isinstance(hint, st.SearchStrategy) or can_be_drawn(hint, False)):
                     raise CheckError(
                         f"check: spec: nothing can be drawn for {parameter.name}: {spell(hint)}; "

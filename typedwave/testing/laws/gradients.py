@@ -11,7 +11,7 @@ from hypothesis.errors import UnsatisfiedAssumption
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, leaves, seeded
+from typedwave.testing.calls import Call, Leaf, leaves, seeded
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.moves import enliven, gradients
 from typedwave.testing.room import Room
@@ -94,7 +94,7 @@ def _derivatives(trial: Trial) -> None:
     call = trial.call.map(
         lambda leaf: leaf.tensor.double() if leaf.tensor.is_floating_point() else leaf.tensor
     ).copy()
-    places = [leaf.tensor for leaf in call.leaves if leaf.tensor.is_floating_point()]
+    places = [leaf.tensor for leaf in call.leaves if _has_gradient(trial, leaf)]
     groups = [("the arguments", places)]
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad and _plain(module, n)]
     if named:
@@ -112,9 +112,9 @@ def _hold_derivative(
 
     def value() -> list[Tensor]:
         with seeded(trial.case.seed):
-            return [
-                t for _, t in leaves(module(*call.args, **call.kwargs)) if t.is_floating_point()
-            ]
+            made = call.map(_inner)
+            result = module(*made.args, **made.kwargs)
+            return [tensor for _, tensor in leaves(result) if tensor.is_floating_point()]
 
     for tensor in tensors:
         tensor.requires_grad_()
@@ -173,6 +173,17 @@ def _plain(module: Module, name: str) -> bool:
     return not any(getattr(owner, option, None) not in (None, False) for option in adapts)
 
 
+def _has_gradient(trial: Trial, leaf: Leaf) -> bool:
+    """Whether an argument is given a gradient; the targets of a loss may have none."""
+    is_target = trial.declared.loss is not None and leaf.argument == trial.declared.target
+    return leaf.tensor.is_floating_point() and not is_target
+
+
+def _inner(leaf: Leaf) -> Tensor:
+    """What a layer inside of a network gets, and may write to."""
+    return leaf.tensor.clone() if leaf.tensor.is_floating_point() else leaf.tensor
+
+
 def _finite(number: float) -> bool:
     return number == number and abs(number) != float("inf")
 
@@ -187,12 +198,13 @@ def _has_floats(room: Room) -> Mapping[str, Any] | Untried:
 def _finite_results(trial: Trial) -> None:
     module = trial.fresh()
     call = trial.call.copy()
-    inputs = [leaf for leaf in call.leaves if leaf.tensor.is_floating_point()]
+    inputs = [leaf for leaf in call.leaves if _has_gradient(trial, leaf)]
     for leaf in inputs:
         leaf.tensor.requires_grad_()
+    given = call.map(_inner)
     with seeded(trial.case.seed):
         try:
-            result = [t for _, t in leaves(module(*call.args, **call.kwargs))]
+            result = [t for _, t in leaves(module(*given.args, **given.kwargs))]
         except Exception:
             reject()
     floats = [t for t in result if t.is_floating_point()]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import torch
 from hypothesis import reject
+from torch.nn import Module
 
 from typedwave.contract.hints import array_hints
 from typedwave.testing.calls import leaves, seeded
@@ -40,6 +41,13 @@ def _takes_any_float(room: Room) -> Mapping[str, Any] | Untried:
     return {"least_edge": None}
 
 
+def _used(trial: Trial) -> Module:
+    """A module that was called: what it has cached has to follow as well."""
+    module = trial.fresh()
+    trial.results(module)
+    return module
+
+
 def _dtype(trial: Trial) -> None:
     for dtype in (torch.float64, torch.bfloat16):
 
@@ -47,7 +55,7 @@ def _dtype(trial: Trial) -> None:
             return leaf.tensor.to(dtype) if leaf.tensor.is_floating_point() else leaf.tensor
 
         try:
-            result = trial.attempt(trial.fresh().to(dtype), trial.call.map(cast))
+            result = trial.attempt(_used(trial).to(dtype), trial.call.map(cast))
         except Exception as error:
             if _OTHER_DTYPE.search(str(error)) and "not implemented" not in str(error):
                 said = str(error).strip().splitlines()[0]
@@ -68,7 +76,7 @@ def _dtype(trial: Trial) -> None:
 def _device(trial: Trial) -> None:
     """On the meta device, which has no data; a tensor made without ``device=`` is on another."""
     call = trial.call.copy().map(lambda leaf: leaf.tensor.to("meta"))
-    module = trial.fresh().to("meta")
+    module = _used(trial).to("meta")
     try:
         with seeded(0):
             result = module(*call.args, **call.kwargs)
@@ -76,7 +84,8 @@ def _device(trial: Trial) -> None:
         said = str(error).strip()
         if _OTHER_DEVICE.search(said) and "meta" in said and "cpu" in said.lower():
             raise trial.violation(
-                f"on another device it is refused: {said.splitlines()[0]}"
+                f"on another device it is refused: {said.splitlines()[0]}; something was made "
+                "without device=, or is a reference to what was there before"
             ) from None
         reject()
     for place, tensor in leaves(result):

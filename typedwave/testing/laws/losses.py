@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from typedwave.contract.broadcast import no_broadcast
+from typedwave.contract.broadcast import broadcasts
 from typedwave.errors import BroadcastError
 from typedwave.testing.calls import Call, Leaf, leaves
 from typedwave.testing.laws.law import Law, Untried
@@ -142,22 +142,23 @@ def _ignored(trial: Trial) -> None:
 
 
 def _no_mutual_broadcast(trial: Trial) -> None:
-    """The call broadcasts nothing mutually; nor is a target with one more axis of 1 taken."""
-    with torch.no_grad(), no_broadcast():
-        try:
-            trial.attempt(trial.fresh())
-        except BroadcastError as error:
-            raise trial.violation(error) from None
-        except Exception:
-            trial.run(trial.fresh())
+    """No target broadcasts mutually in the call; nor is one with one more axis of 1 taken."""
+    targets = {
+        tuple(leaf.tensor.shape)
+        for leaf in trial.call.leaves
+        if leaf.argument == trial.declared.target
+    }
+    found: list[BroadcastError] = []
+    with torch.no_grad(), broadcasts(found.append):
+        trial.run(trial.fresh())
+    for error in found:
+        if targets & {*error.shapes}:
+            raise trial.violation(error)
     plain = _loss(trial, trial.call)
     for leaf in trial.call.leaves:
         twins = [t for t in trial.call.leaves if t.names == leaf.names and t is not leaf]
-        if leaf.argument != trial.declared.target or not twins:
-            continue
-        if (
-            leaf.argument not in trial.declared.spec
-        ):  # the annotation refuses it where it is checked
+        annotated = leaf.argument not in trial.declared.spec  # which refuses it where it is checked
+        if leaf.argument != trial.declared.target or not twins or annotated:
             continue
         for other in _reshaped(leaf.tensor):
 
@@ -171,11 +172,11 @@ def _no_mutual_broadcast(trial: Trial) -> None:
                     results = [*leaves(trial.attempt(trial.fresh(), call))]
             except Exception:
                 continue  # refused, or flagged
-            found = difference([("the loss", plain)], results)
-            if found is not None:
+            other_loss = difference([("the loss", plain)], results)
+            if other_loss is not None:
                 raise trial.violation(
                     f"{leaf.place} of shape {[*other.shape]} in place of {[*leaf.tensor.shape]} is "
-                    f"taken in silence, and the loss {found.text}"
+                    f"taken in silence, and the loss {other_loss.text}"
                 )
 
 

@@ -1,6 +1,7 @@
 """Laws about annotations, and about what a module remembers."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -176,10 +177,14 @@ def _purity(trial: Trial) -> None:
 
 
 def _values(module: Module) -> dict[str, Tensor]:
+    """The values of parameters and buffers; not of what is cached and never saved."""
     found = {}
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if not is_lazy(tensor):
-            found[name] = tensor.detach().clone()
+    for path, part in module.named_modules():
+        held = {**part._parameters, **part._buffers}
+        for name, tensor in held.items():
+            cached = name in part._non_persistent_buffers_set
+            if tensor is not None and not cached and not is_lazy(tensor):
+                found[f"{path}.{name}" if path else name] = tensor.detach().clone()
     return found
 
 
@@ -204,7 +209,8 @@ def _history(trial: Trial) -> None:
             except Exception:
                 continue  # what a size meets after another one is what is asked next
         try:
-            results = trial.attempt(used)
+            with torch.no_grad():  # as before: torch has faster ways without gradients
+                results = trial.attempt(used)
         except Exception as error:
             raise trial.violation(
                 f"after a call with {trial.subject.call(other)} it is refused: {said(error)}"
@@ -253,7 +259,7 @@ def _state_dict(trial: Trial) -> None:
         other.load_state_dict(torch.load(buffer))
     except Exception as error:
         raise trial.violation(
-            f"the state dict of a trained module is not taken by a fresh one: {error}"
+            f"the state dict of a trained module is not taken by a fresh one: {_one_line(error)}"
         ) from None
     seed = trial.case.seed
     first = trial.results(trained.eval(), seed=seed)
@@ -262,6 +268,10 @@ def _state_dict(trial: Trial) -> None:
         raise trial.violation(
             f"{found} in a fresh module that has loaded the state dict of a trained one"
         )
+
+
+def _one_line(error: Exception) -> str:
+    return textwrap.shorten(str(error), 200, placeholder=" ...")
 
 
 def _step(trial: Trial, module: Module, seed: int) -> None:

@@ -191,6 +191,8 @@ def _judge(trial: Trial, depends: Tensor) -> None:
     before, after = trial.declared.reach
     size = depends.shape[0]
     pairs = [(int(t), int(s)) for t, s in depends.nonzero()]
+    if not pairs:
+        raise trial.violation("nothing in the result depends on the arguments")
     name = trial.declared.time
     for t, s in pairs:
         if after is not None and s > t + after:
@@ -204,18 +206,16 @@ def _judge(trial: Trial, depends: Tensor) -> None:
                 f"{t - s} before it, where at most {before} may be"
             )
     reached = [t - s for t, s in pairs]
-    if before is not None and size > before and max(reached, default=-1) < before:
+    if before is not None and size > before and max(reached) < before:
         raise trial.violation(
-            f"the result depends on at most {max(reached, default=0)} positions before its own, "
+            f"the result depends on at most {max(reached)} positions before its own, "
             f"where {before} are declared"
         )
-    if after and size > after and min(reached, default=1) > -after:
+    if after and size > after and min(reached) > -after:
         raise trial.violation(
-            f"the result depends on at most {max(-min(reached, default=0), 0)} positions after "
+            f"the result depends on at most {max(-min(reached), 0)} positions after "
             f"its own, where {after} are declared"
         )
-    if before is None and after == 0 and max(reached, default=-1) < 0:
-        raise trial.violation("nothing in the result depends on the arguments")
 
 
 # permutation
