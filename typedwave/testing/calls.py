@@ -1,6 +1,7 @@
 """One drawn call: the case that it was made from, its arguments, and what came of it."""
 
 import dataclasses
+import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,11 +41,20 @@ class Case:
     def __repr__(self) -> str:
         """The constructor, without what is as by default."""
         parts = [
-            f"{f.name}={getattr(self, f.name)!r}"
+            f"{f.name}={_code(getattr(self, f.name))}"
             for f in dataclasses.fields(self)
             if getattr(self, f.name) != (f.default if f.name in _WITH_DEFAULT else {})
         ]
         return f"Case({', '.join(parts)})"
+
+
+def _code(value: Any) -> str:
+    """A value as code, as far as it has any."""
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_code(part)}' for key, part in value.items())}}}"
+    return repr(value)
 
 
 _WITH_DEFAULT = ("values", "layout", "dtype", "seed")
@@ -66,12 +76,13 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Call:
-    """Arguments, and the tensors in them."""
+    """Arguments, the tensors in them, and those without any by name."""
 
     case: Case
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     leaves: tuple[Leaf, ...]
+    plain: Mapping[str, Any] = field(default_factory=dict)
 
     def map(self, change: Callable[[Leaf], Tensor]) -> "Call":
         """The call with other tensors; ``change`` may return the one it gets."""
@@ -83,7 +94,7 @@ class Call:
 
         args = tuple(replaced(value, swap) for value in self.args)
         kwargs = {name: replaced(value, swap) for name, value in self.kwargs.items()}
-        return Call(self.case, args, kwargs, changed)
+        return Call(self.case, args, kwargs, changed, self.plain)
 
     def copy(self) -> "Call":
         """The call with tensors of its own, laid out as they are."""
@@ -92,8 +103,7 @@ class Call:
     def __str__(self) -> str:
         """The tensors with the names of their axes: ``x f32[B=2, T=3]``."""
         shown = [f"{leaf.place} {_named(leaf)}" for leaf in self.leaves]
-        held = {leaf.argument for leaf in self.leaves}
-        shown += [f"{k} {describe(v)}" for k, v in self.kwargs.items() if k not in held]
+        shown += [f"{name} {describe(value)}" for name, value in self.plain.items()]
         return ", ".join(shown) or "no arguments"
 
 

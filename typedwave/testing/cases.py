@@ -1,5 +1,6 @@
 """Strategies for the cases that a module takes."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,36 +21,41 @@ def edge_cases(
     *,
     sizes: Mapping[str, Sequence[Size]] | None = None,
     least_edge: int | None = 1,
+    values: Sequence[Values] = ("normal",),
+    layouts: Sequence[Layout] = ("contiguous",),
+    chosen: Mapping[str, Any] | None = None,
     **_: Any,
 ) -> Iterator[Case]:
-    """The smallest sizes of each name, the others distinct; then all names of one size.
+    """The first case; then the smallest sizes of each name; then all names of one size.
 
     Args:
         room: What the module takes.
         sizes: The only sizes of some names.
-        least_edge: The smallest of all; None for no case at all.
+        least_edge: The smallest of all; None for the first case only.
+        values: The first of these is taken.
+        layouts: Likewise.
+        chosen: What to choose at some places.
         **_: The other arguments of `cases`.
     """
-    if least_edge is None:
-        return
     sizes = sizes or {}
+    choices = {**room.base.choices, **(chosen or {})}
     first = room.base.sizes
     first = {n: first[n] if first[n] in sizes.get(n, [first[n]]) else sizes[n][0] for n in first}
-    drawn: list[dict[str, Size]] = []
-    for name in first:
+    drawn: list[dict[str, Size]] = [first]
+    for name in first if least_edge is not None else ():
         pool = sizes.get(name, room.taken[name])
-        small = [size for size in pool if least_edge <= total(size) <= 1]
+        small = [size for size in pool if (least_edge or 0) <= total(size) <= 1]
         drawn += [{**first, name: size} for size in small]
     singles = [name for name in first if not name.startswith("*")]
-    if len(singles) > 1:
+    if len(singles) > 1 and least_edge is not None:
         common = {*sizes.get(singles[0], room.taken[singles[0]])}
         for name in singles[1:]:
             common &= {*sizes.get(name, room.taken[name])}
         drawn += [{**first, **dict.fromkeys(singles, n)} for n in sorted(common - {0, 1})[:1]]
     for made in drawn:
-        case = room.with_ids(Case(made, room.base.choices))
+        case = room.with_ids(Case(made, choices))
         if room.refusal(case) is None:
-            yield case
+            yield dataclasses.replace(case, values=values[0], layout=layouts[0])
 
 
 def cases(
@@ -86,14 +92,16 @@ def cases(
         assume(all(pools.values()))
         is_edge = least_edge is not None and draw(st.sampled_from([False, False, False, True]))
         drawn: dict[str, Size] = {}
-        for name, pool in pools.items():
+        for name in sorted(pools, key=lambda name: len(pools[name]) > 1):  # what is given first
+            pool, taken = pools[name], {**room.subject.fixed, **drawn}
             usual = [size for size in pool if not at_edge(size)] or pool
             if is_edge:
                 edge = [size for size in pool if at_edge(size) or size in drawn.values()]
                 fitting = draw(st.sampled_from([usual, edge or usual]))
             else:
-                fitting = [size for size in usual if coprime(size, drawn)] or usual
+                fitting = [size for size in usual if coprime(size, taken)] or usual
             drawn[name] = draw(st.sampled_from(fitting))
+        drawn = {name: drawn[name] for name in pools}
         choices = {place: draw(found) for place, found in room.subject.choices.items()}
         choices |= chosen or {}
         kind, layout = draw(st.sampled_from(values)), draw(st.sampled_from(layouts))

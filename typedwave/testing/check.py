@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 
+from typedwave.contract.hints import describe
 from typedwave.testing.calls import Case
 from typedwave.testing.cases import cases, edge_cases
 from typedwave.testing.declared import CheckError, Declared
@@ -19,8 +20,10 @@ from typedwave.testing.finding import Finding, Violation
 from typedwave.testing.laws import LAWS, Law, Untried
 from typedwave.testing.loading import declarations_of
 from typedwave.testing.room import Room
+from typedwave.testing.sizes import total
 from typedwave.testing.subject import Subject
 from typedwave.testing.trial import Trial
+from typedwave.testing.values import LAYOUTS, VALUES
 
 __all__ = ["Checker", "Report", "Row", "check"]
 
@@ -94,6 +97,8 @@ class Report:
         yield f"{self.subject}: " + ", ".join(self._counts())
         for row in self.rows:
             said = row.why or f"{row.examples} examples, {row.seconds:.1f} s"
+            if row.outcome == "broken":
+                said = "see below"
             yield f"  {row.law:<{width}}  {row.outcome:<9}  {said}"
         for refused in self.refused:
             yield f"  {refused}"
@@ -127,14 +132,7 @@ class Checker:
         Raises:
             CheckError: One of them is none.
         """
-        fields = {field.name for field in dataclasses.fields(Declared)}
-        together = {**declarations_of(source), **declarations}
-        for name in together:
-            if name not in fields:
-                raise CheckError(
-                    f"check: {name!r} is no declaration; there are {', '.join(sorted(fields))}"
-                )
-        return cls(source, Declared(**together))
+        return cls(source, Declared.of({**declarations_of(source), **declarations}))
 
     @cached_property
     def room(self) -> Room:
@@ -153,7 +151,7 @@ class Checker:
         wanted = [names] if isinstance(names, str) else [*(LAWS if names is None else names)]
         for name in wanted:
             if name not in LAWS:
-                raise CheckError(f"check: no law is called {name!r}; there are {', '.join(LAWS)}")
+                raise CheckError(f"no law is called {name!r}; there are {', '.join(LAWS)}")
         return [LAWS[name] for name in wanted]
 
     def report(self, rows: Sequence[Row]) -> Report:
@@ -162,7 +160,7 @@ class Checker:
         for name in room.subject.names:
             found = room.refused(name)
             if found and len(room.taken[name]) > 1:
-                sizes = ", ".join(map(str, found))
+                sizes = ", ".join(map(str, sorted(found, key=total)))
                 refused.append(f"refuses {name} = {sizes}: {next(iter(found.values()))}")
         return Report(room.subject.name, tuple(rows), tuple(refused))
 
@@ -187,11 +185,14 @@ class Checker:
             if isinstance(tried, Untried):
                 return Row(law.name, "say" if tried.asks else "not tried", why=tried.why)
             if case is not None:
+                self._refuse(case)
                 return self._run(law, lambda test: lambda: test(case), seconds)
             profile = settings.get_profile(settings.get_current_profile_name())
             count = examples or (EXAMPLES if _is_default(profile) else profile.max_examples)
+            count = min(count, law.examples or count)
+            edges = [*edge_cases(self.room, **tried)][:count]
             quiet = settings(
-                max_examples=min(count, law.examples or count),
+                max_examples=max(count - len(edges), 1),
                 database=None,
                 deadline=None,
                 derandomize=_is_default(profile) or profile.derandomize,
@@ -202,11 +203,10 @@ class Checker:
                 verbosity=Verbosity.quiet,
             )
             drawn = cases(self.room, **tried)
-            edges = [*edge_cases(self.room, **tried)]
 
             def engine(test: Callable[[Case], None]) -> Callable[[], None]:
                 def run() -> None:
-                    for edge in edges[: law.examples]:
+                    for edge in edges:
                         with contextlib.suppress(UnsatisfiedAssumption):
                             test(edge)
                     quiet(given(drawn)(test))()
@@ -214,6 +214,21 @@ class Checker:
                 return run
 
             return self._run(law, engine, seconds)
+
+    def _refuse(self, case: Case) -> None:
+        """Refuses a case that is not one of this module."""
+        subject = self.room.subject
+        missing = [name for name in subject.names if name not in case.sizes]
+        if missing:
+            raise CheckError(
+                f"case gives no size to {', '.join(missing)}; the axes of {subject.name} are "
+                f"{', '.join(subject.names)}"
+            )
+        if case.values not in VALUES or case.layout not in LAYOUTS:
+            raise CheckError(
+                f"case has values {case.values!r} and layout {case.layout!r}; there are "
+                f"{', '.join(VALUES)}, and {', '.join(LAYOUTS)}"
+            )
 
     def _run(
         self,
@@ -259,7 +274,7 @@ class _Run:
 
     def test(self, case: Case) -> None:
         key = repr(case)
-        if time.monotonic() > self._until and key not in self._failed:
+        if self.tried and time.monotonic() > self._until and key not in self._failed:
             return
         law = self._law
         trial = Trial(law.name, law.sentence, self._room, case, meant=law.meant)
@@ -272,7 +287,7 @@ class _Run:
             self.last = violation
             raise
         self.tried += 1
-        self._trial = trial
+        self._trial = self._trial or trial
         self._kept.append(kept)
 
     def finish(self) -> None:
@@ -318,6 +333,10 @@ def check(
         >>> [finding.law for finding in report.findings]
         ['independence', 'batch_size']
     """
+    if examples is not None and examples < 1:
+        raise CheckError(f"examples is {examples}, but has to be at least 1")
+    if case is not None and not isinstance(case, Case):
+        raise CheckError(f"case is {describe(case)}, but has to be a Case")
     checker = Checker.of(module_or_factory, declarations)
     wanted = checker.laws(laws)
     return checker.report(
@@ -326,7 +345,8 @@ def check(
 
 
 def _is_default(profile: settings) -> bool:
-    return profile is settings.get_profile("default")
+    """Whether nobody chose how many examples: 100 is what hypothesis begins with, on CI too."""
+    return profile.max_examples == settings.get_profile("default").max_examples
 
 
 class _quiet(warnings.catch_warnings):  # noqa: N801  # reads as what it does

@@ -22,7 +22,7 @@ class Declared:
             a hypothesis strategy draws the value itself, None leaves the argument at its default.
             ``"return"`` is the result.
         sizes: The size of an axis, or the sizes it may have: ``{"C": 8, "T": (4, 8)}``.
-        values: Bounds of the values of an argument, where not all numbers make sense:
+        bounds: Bounds of the values of an argument, where not all numbers make sense:
             ``{"probability": (0, 1)}``.
         ids: One more than the largest id in an argument: a number, or the name of an axis. What is
             not said is tried out; say it for an operation that reads beyond its table, as CTCLoss.
@@ -51,7 +51,7 @@ class Declared:
 
     spec: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
-    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     ids: Mapping[str, int | str] = field(default_factory=dict)
     batch: str | None = None
     time: str = "T"
@@ -72,6 +72,66 @@ class Declared:
     ignore: int | None = None
     compiled: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be meant, whatever the module is."""
+        for name, size in self.sizes.items():
+            several = [size] if isinstance(size, int) else size
+            if not _are_sizes(several):
+                raise CheckError(
+                    f"sizes: {name} is {size!r}; give a size, or several, of 0 or more"
+                )
+        for name, pair in self.bounds.items():
+            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] <= pair[1]):
+                raise CheckError(
+                    f"bounds: {name} is {pair!r}; give the least and the largest number"
+                )
+        field = self.receptive_field
+        if not (
+            field is None
+            or (isinstance(field, int) and field >= 1)
+            or (isinstance(field, tuple) and len(field) == 2 and _are_sizes(field))
+        ):
+            raise CheckError(
+                f"receptive_field is {field!r}; give how many positions, 1 or more, or how many "
+                "before and how many after: (2, 2)"
+            )
+        if self.loss not in (None, "mean", "sum", "positions"):
+            raise CheckError(f"loss is {self.loss!r}; it is 'mean', 'sum' or 'positions'")
+        if self.ignore is not None and self.loss is None:
+            raise CheckError(
+                "ignore speaks of a loss: say loss='mean', 'sum' or 'positions' as well"
+            )
+        if self.mask and self.mask_keeps is None:
+            raise CheckError(
+                f"mask={self.mask!r} also needs mask_keeps: True if True in it stands for a "
+                "position that counts, False if it stands for padding"
+            )
+
+    @classmethod
+    def of(cls, declarations: Mapping[str, Any]) -> "Declared":
+        """From arguments by name.
+
+        Raises:
+            CheckError: One of them is no declaration, or cannot be meant.
+        """
+        known = {each.name for each in fields(cls)}
+        for name in declarations:
+            if name not in known:
+                raise CheckError(
+                    f"{name!r} is no declaration; there are {', '.join(sorted(known))}"
+                )
+        return cls(**declarations)
+
+    @property
+    def equivariant_axes(self) -> tuple[str, ...]:
+        """The axes whose order does not matter."""
+        return (self.equivariant,) if isinstance(self.equivariant, str) else self.equivariant
+
+    @property
+    def unused_names(self) -> tuple[str, ...]:
+        """The beginnings of names of parameters that need no gradient."""
+        return (self.unused,) if isinstance(self.unused, str) else tuple(self.unused)
+
     def spelled(self) -> str:
         """The declarations that were made, as arguments: ``causal=True, sizes={'C': 8}``."""
         parts = []
@@ -90,6 +150,15 @@ class Declared:
         if isinstance(self.receptive_field, int):
             return self.receptive_field - 1, 0
         return self.receptive_field
+
+
+def _are_sizes(sizes: Any) -> bool:
+    try:
+        several = [*sizes]
+    except TypeError:
+        return False
+    flat = [n for size in several for n in (size if isinstance(size, tuple) else (size,))]
+    return bool(several) and all(type(n) is int and n >= 0 for n in flat)
 
 
 def _spelled(value: Any) -> str:

@@ -1,11 +1,12 @@
 """Drawing the value of an argument from its annotation."""
 
+import dataclasses
 import enum
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ class Builder:
             return chosen
         members = alternatives(hint)
         if len(members) > 1:
-            return self.value(_ordered(members)[self._case.choices.get(general, 0)], place)
+            return self.value(_ordered(members)[self._case.choices.get(f"{general}|", 0)], place)
         (hint,) = members
         if is_array(hint):
             return self._tensor(hint, place)
@@ -69,9 +70,9 @@ class Builder:
         if _is_sequence(origin):
             several = [self.value(inner[0], f"{place}[{i}]") for i in range(length)]
             return tuple(several) if origin is tuple else several
-        if fields := record_fields(hint):
+        if fields := _record(hint):
             return hint(**{f: self.value(kind, f"{place}.{f}") for f, kind in fields.items()})
-        return self._case.choices.get(general)
+        return None if hint is NoneType else self._case.choices.get(general)
 
     def _tensor(self, hint: Any, place: str) -> Tensor:
         subject, case = self._subject, self._case
@@ -86,7 +87,7 @@ class Builder:
             dtype,
             values=case.values,
             seed=case.seed + len(self._found),
-            bounds=subject.declared.values.get(self._argument),
+            bounds=subject.declared.bounds.get(self._argument),
             below=int(case.choices.get(f"ids:{self._argument}", 100) if below is None else below),
         )
         if self._argument == subject.declared.mask and subject.declared.padding:
@@ -106,7 +107,7 @@ def dtype_of(hint: Any, floating: torch.dtype) -> torch.dtype:
     """
     kinds = fitting_dtypes([hint], floating)
     if not kinds:
-        raise CheckError(f"check: torch has no dtype for {spell(hint)}")
+        raise CheckError(f"torch has no dtype for {spell(hint)}")
     return kinds[0]
 
 
@@ -155,7 +156,25 @@ def _inside(hint: Any) -> list[tuple[str, Any]]:
         return [("[]", part) for part in inner]
     if _is_sequence(origin):
         return [("[]", inner[0])]
-    return [(f".{name}", kind) for name, kind in record_fields(hint).items()]
+    return [(f".{name}", kind) for name, kind in _record(hint).items()]
+
+
+def _record(hint: Any) -> dict[str, Any]:
+    """The fields of a record that get a value: those with tensors, and those without a default."""
+    found = {**record_fields(hint)}
+    if not found:
+        return found
+    if issubclass(hint, tuple):
+        needed = [name for name in hint._fields if name not in hint._field_defaults]
+    else:
+        made = (f for f in dataclasses.fields(hint) if f.init)
+        needed = [
+            f.name
+            for f in made
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        ]
+    hints = get_type_hints(hint, include_extras=True)
+    return {name: hints[name] for name in hints if name in found or name in needed}
 
 
 def shapes_of(hint: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -177,7 +196,7 @@ def choices_of(hint: Any, place: str) -> Iterator[tuple[str, st.SearchStrategy[A
         return
     members = alternatives(hint)
     if len(members) > 1:
-        yield place, st.integers(0, len(members) - 1)
+        yield f"{place}|", st.integers(0, len(members) - 1)
     for member in _ordered(members):
         if is_array(member):
             continue
@@ -185,7 +204,7 @@ def choices_of(hint: Any, place: str) -> Iterator[tuple[str, st.SearchStrategy[A
         many = origin is not tuple or get_args(member)[-1] is Ellipsis
         if many and (_is_mapping(origin) or _is_sequence(origin)):
             yield f"{place}[]", st.sampled_from([2, 1, 3])
-        if len(members) == 1 and (plain := _plain(member)) is not None:
+        if (plain := _plain(member)) is not None:
             yield place, plain
         for step, inner in _inside(member):
             yield from choices_of(inner, place + step)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
@@ -13,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from typedwave.errors import ContractError, StateError
 from typedwave.testing.calls import Case, said, seeded
 from typedwave.testing.declared import CheckError
-from typedwave.testing.sizes import FIRST_SIZES, Size, at_edge, coprime, total
+from typedwave.testing.sizes import FIRST_SIZES, Size, Sizes, at_edge, coprime, total
 from typedwave.testing.subject import Subject
 
 __all__ = ["Room"]
@@ -21,6 +22,8 @@ __all__ = ["Room"]
 _SMALL: Final = (*range(10), 11, 12, 13, 16)
 _STARS: Final = ((2,), (2, 3), (), (3, 5), (1,), (2, 2), (0,), (2, 3, 5))
 _TRIES: Final = 600
+_PATIENCE: Final = 10
+"""Seconds after which no more sizes are tried than one of each name."""
 _MOST_IDS: Final = 1 << 14
 """Where the search for the largest id that a module takes ends."""
 
@@ -40,6 +43,7 @@ class Room:
         self._module = subject.fresh()
         self._known: dict[Any, str | None] = {}
         self.base = self._first()
+        self._until = time.monotonic() + _PATIENCE
         subject.build(subject.call(self.base))
 
     def refusal(self, case: Case) -> str | None:
@@ -53,9 +57,9 @@ class Room:
         return self._known[key]
 
     def _refusal(self, case: Case) -> str | None:
+        if (why := self.subject.impossible(case)) is not None:
+            return why
         call = self.subject.call(case)
-        if (text := self.subject.negative(case)) is not None:
-            return f"{text} would be negative"
         try:
             with torch.no_grad(), seeded(0):
                 self._module(*call.args, **call.kwargs)
@@ -107,17 +111,19 @@ class Room:
             refused = self.refusal(case)
             if refused is None:
                 return case
-            why = why or f"{subject.call(case)}: {refused}"
+            if not why:
+                made = subject.impossible(case) is None
+                why = f"{subject.call(case)}: {refused}" if made else refused
         raise CheckError(
-            f"check: {subject.name} takes no call that was tried; the first one was {why}. Declare "
-            "what it needs: sizes={'C': 8} for axes, values={'x': (0, 1)} for bounds, ids={'x': 10}"
+            f"{subject.name} takes no call that was tried; the first one was {why}. Declare "
+            "what it needs: sizes={'C': 8}, bounds={'x': (0, 1)} for its numbers, ids={'x': 10}"
         )
 
     def _guesses(self, names: Sequence[str]) -> Iterator[dict[str, Size]]:
         """Sizes for all names: distinct primes; then one, then all from what is likely."""
         pools = {name: [*self.candidates(name), *self._spoken(name)] for name in names}
         if all(pools.values()):
-            first = _distinct(pools)
+            first = _distinct(pools, self.subject.fixed)
             yield first
             singles = [n for n in names if not n.startswith("*")]
             for name in names:
@@ -157,11 +163,13 @@ class Room:
         return self._accepted(name, sizes)
 
     def _accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
-        return [
-            size
-            for size in sizes
-            if self.refusal(self.with_ids(self.resized(self.base, name, size))) is None
-        ]
+        found: list[Size] = []
+        for size in sizes:
+            if time.monotonic() > self._until and found:
+                break
+            if self.refusal(self.with_ids(self.resized(self.base, name, size))) is None:
+                found.append(size)
+        return found
 
     def neighbours(self, case: Case) -> list[Case]:
         """Cases beside this one: other numbers, and a smaller and a larger size of each name."""
@@ -193,6 +201,8 @@ class Room:
 
     def with_ids(self, case: Case) -> Case:
         """The case with the number of ids that each integer argument takes, as far as tried."""
+        if self.subject.impossible(case) is not None:
+            return case
         wanted = [
             leaf.argument
             for leaf in self.subject.call(case).leaves
@@ -280,9 +290,10 @@ def _simplest(found: st.SearchStrategy[Any]) -> Any:
     return find(found, lambda _: True, settings=quiet)
 
 
-def _distinct(pools: Mapping[str, Sequence[Size]]) -> dict[str, Size]:
+def _distinct(pools: Mapping[str, Sequence[Size]], fixed: Sizes) -> dict[str, Size]:
     chosen: dict[str, Size] = {}
-    for name, pool in pools.items():
-        fitting = [size for size in pool if not at_edge(size) and coprime(size, chosen)]
-        chosen[name] = (fitting or [*pool])[0]
-    return chosen
+    for name in sorted(pools, key=lambda name: len(pools[name]) > 1):  # those that are given first
+        taken = {**fixed, **chosen}
+        fitting = [size for size in pools[name] if not at_edge(size) and coprime(size, taken)]
+        chosen[name] = (fitting or [*pools[name]])[0]
+    return {name: chosen[name] for name in pools}

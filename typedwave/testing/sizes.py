@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -29,9 +30,14 @@ Sizes = Mapping[str, Size]
 
 def names_of(shape: str, place: str) -> Iterator[str]:
     """The names in the shape of an annotation; an axis without one is named by its place."""
-    for i, axis in enumerate(read_axes(shape)):
+    axes = read_axes(shape)
+    for i, axis in enumerate(axes):
         if axis.expression is None and axis.size is None:
             yield _key(axis, place, i)
+    for axis in axes:  # a name that only arithmetic has is one as well
+        if axis.expression is not None:
+            text = re.sub(r"\{[^}]*\}", "1", axis.expression)
+            yield from (n.id for n in ast.walk(ast.parse(text.strip())) if isinstance(n, ast.Name))
 
 
 def _key(axis: Axis, place: str, i: int) -> str:
@@ -58,7 +64,7 @@ def named_shape(
                 raise LookupError(f"{text!r} asks for a name that nothing gives a size")
             axes.append((text, int(size)))
         elif axis.size is not None:
-            axes.append((axis.text, axis.size))
+            axes.append((str(axis.size), axis.size))
         else:
             size_ = sizes[_key(axis, place, i)]
             several = size_ if isinstance(size_, tuple) else (size_,)
@@ -72,7 +78,10 @@ def divisors(shapes: Iterable[str], arguments: Mapping[str, Any]) -> dict[str, i
     for axis in (axis for shape in shapes for axis in read_axes(shape)):
         if axis.expression is None or "/" not in axis.expression:
             continue
-        text, _ = Bindings(arguments).evaluate(axis)
+        try:
+            text, _ = Bindings(arguments).evaluate(axis)
+        except Exception:  # an argument that is not known before the call
+            continue
         for node in ast.walk(ast.parse(text.strip(), mode="eval")):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
                 by = _constant(node.right)

@@ -1,6 +1,6 @@
 """Strategies for the sizes of axes and for tensors of those sizes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import Module
 
+from typedwave.contract.hints import is_array, spell
 from typedwave.testing.calls import Call
 from typedwave.testing.cases import cases
-from typedwave.testing.declared import Declared
+from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.room import Room
 from typedwave.testing.subject import Subject
 from typedwave.testing.values import Layout, Values
@@ -70,8 +71,8 @@ def normal_tensors(
 def arguments(
     function: Module | Callable[..., Any],
     *,
-    values: Sequence[Values] = ("normal",),
-    layouts: Sequence[Layout] = ("contiguous",),
+    values: Values | Sequence[Values] = ("normal",),
+    layouts: Layout | Sequence[Layout] = ("contiguous",),
     dtypes: Sequence[torch.dtype | None] = (None,),
     edges: bool = True,
     **declarations: Any,
@@ -88,7 +89,7 @@ def arguments(
         layouts: How tensors lie in memory.
         dtypes: Floating dtypes where an annotation leaves them open; None for that of the module.
         edges: Also sizes of 0 and 1, and equal ones, where the function takes them.
-        **declarations: ``spec``, ``sizes``, ``ids`` as in `Declared`; ``bounds`` of numbers.
+        **declarations: ``spec``, ``sizes``, ``bounds``, ``ids``; see `Declared`.
 
     Raises:
         CheckError: An argument has no annotation, or no call is taken.
@@ -104,9 +105,10 @@ def arguments(
         ...     assert attend(*call.args).shape == (*q.shape[:2], k.shape[1])
         >>> test()
     """
-    bounds: Mapping[str, tuple[float, float]] = declarations.pop("bounds", {})
+    if isinstance(function, type):
+        raise CheckError(f"{function.__name__} is a class; give a module of it")
     source = getattr(function, "__self__", None) if _is_forward(function) else function
-    subject = Subject(source, Declared(values=bounds, **declarations), makes=False)
+    subject = Subject(source, Declared.of(declarations), makes=False)
     room = Room(subject)
     drawn = cases(
         room, values=values, layouts=layouts, dtypes=dtypes, least_edge=0 if edges else None
@@ -117,8 +119,8 @@ def arguments(
 def tensors(
     hint: Any,
     *,
-    values: Sequence[Values] = ("normal",),
-    layouts: Sequence[Layout] = ("contiguous",),
+    values: Values | Sequence[Values] = ("normal",),
+    layouts: Layout | Sequence[Layout] = ("contiguous",),
     dtypes: Sequence[torch.dtype | None] = (None,),
     bounds: tuple[float, float] | None = None,
     below: int = 100,
@@ -138,7 +140,8 @@ def tensors(
         **sizes: The size of an axis, or those that it may have.
 
     Raises:
-        CheckError: torch has no such dtype, or a size is given to a name that is not there.
+        CheckError: It is no annotation of a shape, torch has no such dtype, or what is asked for
+            cannot be.
 
     Example:
         >>> from hypothesis import given
@@ -148,10 +151,13 @@ def tensors(
         ...     assert x.shape[-1] == 8
         >>> test()
     """
+    if not is_array(hint):
+        raise CheckError(f"tensors takes an annotation such as Float[Tensor, 'B C'], not {hint!r}")
 
     def takes(x: Any) -> None: ...
 
     takes.__annotations__["x"] = hint
+    takes.__name__ = spell(hint)
     calls = arguments(
         takes,
         values=values,
@@ -163,6 +169,13 @@ def tensors(
         ids={"x": below},
     )
     return calls.map(lambda call: call.args[0])
+
+
+def _known(kind: str, chosen: Any, known: tuple[Any, ...]) -> Sequence[Any]:
+    several = [chosen] if isinstance(chosen, str) else [*chosen]
+    if not several or any(each not in known for each in several):
+        raise CheckError(f"{kind} is {chosen!r}; there are {', '.join(known)}")
+    return several
 
 
 def _is_forward(function: Any) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -19,12 +20,14 @@ from typedwave.contract.hints import (
     RESULT,
     Claim,
     array_hints,
+    describe,
     has_arrays,
     spell,
 )
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import StateContract
-from typedwave.testing.calls import Call, Case, Leaf, seeded
+from typedwave.testing.agreement import refuse_unknown
+from typedwave.testing.calls import Call, Case, Leaf, leaves, seeded
 from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.drawing import Builder, can_be_drawn, choices_of, shapes_of
 from typedwave.testing.sizes import divisors, named_shape, names_of
@@ -32,6 +35,7 @@ from typedwave.testing.sizes import divisors, named_shape, names_of
 __all__ = ["Subject"]
 
 _BATCHES: Final = ("B", "N", "batch")
+_MOST_NUMBERS: Final = 1 << 22
 
 
 class _Function(Module):
@@ -63,11 +67,17 @@ class Subject:
         self._source = source
         self.module = self._made()
         self.name = _name_of(source, self.module)
-        self.signature = inspect.signature(self.module.forward)
+        self._forward = _annotated(self.module)
+        try:
+            self.signature = inspect.signature(self._forward)
+        except ValueError:
+            raise CheckError(
+                f"{self.name} has no signature; write a function around it, and annotate that"
+            ) from None
         self.hints = self._hints()
         self.result_hint = self.hints.pop("return", None)
         self.arguments = [*self._arguments()]
-        self._refuse_unknown()
+        refuse_unknown(self)
 
     # copies
 
@@ -79,7 +89,7 @@ class Subject:
             if self.makes:
                 return self._made().train(training)
             raise CheckError(
-                f"check: {self.name} cannot be copied ({error}); give a function that makes it"
+                f"{self.name} cannot be copied ({error}); give a function that makes it"
             ) from None
 
     def build(self, call: Call) -> None:
@@ -99,7 +109,8 @@ class Subject:
         if not self.makes:
             if not callable(self._source):
                 raise CheckError(
-                    f"check takes a module or a function that makes one, but got {self._source!r}"
+                    "this takes a module, a function that makes one or a function of tensors, but "
+                    f"got {describe(self._source)}"
                 )
             return _Function(self._source)
         with seeded(seed):
@@ -108,17 +119,18 @@ class Subject:
             except TypeError as error:
                 if isinstance(self._source, type):
                     raise CheckError(
-                        f"check: {error}; give a function without arguments that makes it"
+                        f"{error}; give a function without arguments that makes it"
                     ) from None
                 raise
         if not isinstance(made, Module):
-            raise CheckError(f"check: {self._source!r} made no torch.nn.Module, but {made!r}")
+            name = getattr(self._source, "__name__", "the factory")
+            raise CheckError(f"{name} made no torch.nn.Module, but {describe(made)}")
         return made
 
     # annotations
 
     def _hints(self) -> dict[str, Any]:
-        written = inspect.unwrap(self.module.forward)
+        written = inspect.unwrap(self._forward)
         try:
             hints = function_hints(getattr(written, "__func__", written))
         except (AttributeError, TypeError):  # not written in Python
@@ -129,73 +141,39 @@ class Subject:
         """The parameters that get a value; those that have a default and no tensors keep it."""
         missing = []
         for parameter in self.signature.parameters.values():
-            hint = self.hints.get(parameter.name)
+            name, hint = parameter.name, self.hints.get(parameter.name)
             optional = parameter.default is not parameter.empty or parameter.kind in (
                 parameter.VAR_POSITIONAL,
                 parameter.VAR_KEYWORD,
             )
-            if parameter.name in self.declared.spec:
-                if hint is None and optional:
-                    continue
-                if not (isinstance(hint, st.SearchStrategy) or can_be_drawn(hint, False)):
-                    raise CheckError(
-                        f"check: spec: nothing can be drawn for {parameter.name}: {spell(hint)}; "
-                        "give an annotation with a shape, or a strategy of hypothesis"
-                    )
+            if name in self.declared.spec and hint is None and optional:
+                continue
+            if isinstance(hint, st.SearchStrategy) or can_be_drawn(hint, optional):
                 yield parameter
-            elif can_be_drawn(hint, optional):
-                yield parameter
+            elif name in self.declared.spec or (hint is not None and not optional):
+                raise CheckError(
+                    f"{self.name}: {name} is annotated {spell(hint)}, of which nothing can be "
+                    f'drawn; declare spec={{"{name}": ...}} with a shape, or with a strategy of '
+                    "hypothesis"
+                )
+            elif not optional and isinstance(parameter.annotation, str):
+                raise CheckError(
+                    f"{self.name}: the annotation of {name}, {parameter.annotation}, cannot be "
+                    "resolved where it stands"
+                )
             elif not optional:
-                missing.append(f'"{parameter.name}": Float[Tensor, "B ..."]')
+                missing.append(f'"{name}": Float[Tensor, "B ..."]')
         if missing:
             raise CheckError(
-                f"check: nothing says what {self.name} takes; annotate its forward with jaxtyping, "
-                f"or declare spec={{{', '.join(missing)}}} with the shapes that it takes"
+                f"nothing says what {self.name} takes; annotate its forward with jaxtyping, or "
+                f"declare spec={{{', '.join(missing)}}} with the shapes that it takes"
             )
-
-    def _refuse_unknown(self) -> None:
-        takes_any = any(p.kind == p.VAR_KEYWORD for p in self.signature.parameters.values())
-        d = self.declared
-        named = {
-            "spec": [name for name in d.spec if name != "return"],
-            "values": [*d.values],
-            "ids": [*d.ids],
-            "mask": [d.mask] if d.mask else [],
-        }
-        for kind, names in named.items():
-            for name in names:
-                if name not in self.signature.parameters and not takes_any:
-                    has = ", ".join(self.signature.parameters) or "none"
-                    raise CheckError(
-                        f"check: {kind} names {name!r}, but the arguments of {self.name} are {has}"
-                    )
-        if d.mask and d.mask_keeps is None:
-            raise CheckError(
-                f"check: mask={d.mask!r} also needs mask_keeps: True if True in it stands for a "
-                "position that counts, False if it stands for padding"
-            )
-        axes = {name.removeprefix("*") for name in self.names} | {*self.fixed}
-        equivariant = (d.equivariant,) if isinstance(d.equivariant, str) else d.equivariant
-        said = {"sizes": [*d.sizes], "equivariant": [*equivariant]}
-        said["batch"] = [d.batch] if d.batch else []
-        if d.receptive_field is not None or d.causal:
-            said["time"] = [d.time]
-        for kind, names in said.items():
-            for name in names:
-                if name.removeprefix("*") not in axes:
-                    has = ", ".join(sorted(axes)) or "none"
-                    raise CheckError(
-                        f"check: {kind} speaks of an axis {name!r}, but the axes of {self.name} "
-                        f"are {has}"
-                    )
 
     def claims(self, call: Call, result: Any) -> list[Claim]:
         """What the annotations say of a call: of its arguments, and of its result last."""
         given = self.signature.bind(*call.args, **call.kwargs)
         given.apply_defaults()
-        owner, found = self.owner, []
-        if isinstance(owner, Module):
-            found = StateContract(type(owner)).claims(owner)
+        found = self._state_claims()
         for parameter in self.arguments:
             name, hint = parameter.name, self.hints[parameter.name]
             value: Any = given.arguments.get(name)
@@ -208,6 +186,12 @@ class Subject:
             if has_arrays(hint):
                 found += [Claim(name, each, hint) for each in several]
         return [*found, Claim(RESULT, result, self.result_hint)]
+
+    def _state_claims(self) -> list[Claim]:
+        owner = self.owner
+        if not isinstance(owner, Module) or isinstance(owner, torch.jit.ScriptModule):
+            return []
+        return StateContract(type(owner)).claims(owner)
 
     def first_refused(self, call: Call, result: Any) -> Claim | None:
         """The first of the claims that the judge does not accept."""
@@ -244,10 +228,8 @@ class Subject:
     @cached_property
     def fixed(self) -> dict[str, int]:
         """The sizes that names have in the annotated state of the module."""
-        if not isinstance(self.owner, Module):
-            return {}
         bindings = Bindings({"self": self.owner})
-        for claim in StateContract(type(self.owner)).claims(self.owner):
+        for claim in self._state_claims():
             for array in array_hints(claim.hint):
                 if isinstance(claim.value, Tensor):
                     bindings.misfits(read_axes(array.dim_str), claim.value.shape, "")
@@ -260,10 +242,7 @@ class Subject:
         """By what the size of a name has to be divisible."""
         shapes = [shape for _, shape in self.shapes]
         shapes += [array.dim_str for array in array_hints(self.result_hint)]
-        try:
-            return divisors(shapes, self._scope({}))
-        except Exception as error:
-            raise CheckError(f"check: a shape of {self.name} cannot be read: {error}") from None
+        return divisors(shapes, self._scope({}))
 
     @cached_property
     def batch(self) -> str | None:
@@ -323,10 +302,13 @@ class Subject:
                 args.append(draw(name))
             else:
                 kwargs[name] = draw(name)
-        return Call(case, *self._placed(args, kwargs), tuple(found))
+        held = {leaf.argument for leaf in found}
+        plain = {name: value for name, value in kwargs.items() if name not in held}
+        plain = {name: value for name, value in plain.items() if not any(leaves(value))}
+        return Call(case, *self._placed(args, kwargs), tuple(found), plain)
 
-    def negative(self, case: Case) -> str | None:
-        """Arithmetic in an annotation that has no size in a case, since it would be negative."""
+    def impossible(self, case: Case) -> str | None:
+        """Why no call can be made of a case: a size would be negative, or the tensors too large."""
         sizes = {**self.fixed, **case.sizes}
         hinted = [*self.shapes, *(("result", a.dim_str) for a in array_hints(self.result_hint))]
         for place, shape in hinted:
@@ -336,7 +318,9 @@ class Subject:
                 continue
             for text, size in axes:
                 if size < 0:
-                    return text
+                    return f"{text} would be negative"
+            if math.prod(size for _, size in axes) > _MOST_NUMBERS:
+                return f"{place} would have more than {_MOST_NUMBERS:,} numbers"
         return None
 
     def _placed(
@@ -364,7 +348,7 @@ class Subject:
     @cached_property
     def owner(self) -> Any:
         """What ``self`` is in a shape."""
-        return getattr(self.module.forward, "__self__", self.module)
+        return getattr(self._forward, "__self__", self.module)
 
     @cached_property
     def floating(self) -> torch.dtype:
@@ -375,8 +359,23 @@ class Subject:
 
 
 def _name_of(source: Any, module: Module) -> str:
-    name: str = getattr(source, "__qualname__", "<")
-    return type(module).__name__ if "<" in name else name
+    name: str = getattr(source, "__name__", "<")
+    if "<" not in name:
+        return name
+    return "a lambda" if isinstance(module, _Function) else type(module).__name__
+
+
+def _annotated(module: Module) -> Callable[..., Any]:
+    """The forward with the annotations: that inside of what torch.compile or DataParallel made."""
+    inner = getattr(module, "_orig_mod", None) or getattr(module, "module", None)
+    if isinstance(inner, Module):
+        kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+        if all(
+            kind in (inspect._ParameterKind.VAR_POSITIONAL, inspect._ParameterKind.VAR_KEYWORD)
+            for kind in kinds
+        ):
+            return _annotated(inner)
+    return module.forward
 
 
 def _is_factory(source: Any) -> bool:

@@ -43,6 +43,9 @@ def make(
     if bounds is not None:
         low, high = bounds
         return low + (high - low) * torch.rand(shape, generator=generator).to(dtype)
+    if dtype.is_complex:
+        parts = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        return torch.complex(*parts).to(dtype)
     drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
     count = math.prod(shape)
     match values:

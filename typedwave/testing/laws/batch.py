@@ -25,7 +25,7 @@ def _has_batch(least: int) -> Any:
         if room.subject.declared.loss:
             return Untried("a loss has laws of its own")
         if name is None:
-            return Untried("no axis is called B, N or batch: say batch='...'", asks=True)
+            return Untried("batch='...', since no axis is called B, N or batch", asks=True)
         if not any(_first(size) >= least for size in room.taken.get(name, ())):
             return Untried(f"it takes no batch of {least} or more")
         pool = [size for size in room.taken[name] if _first(size) >= least]
@@ -224,7 +224,7 @@ def _has_statistics(room: Room) -> Mapping[str, Any] | Untried:
     if not (subject.declared.couples or any(map(_couples, subject.module.modules()))):
         return Untried("no layer is known to keep statistics of the batch")
     if subject.batch is None:
-        return Untried("no axis is called B, N or batch: say batch='...'", asks=True)
+        return Untried("batch='...', since no axis is called B, N or batch", asks=True)
     name = subject.batch
     many = [(61,), (31,)] if name.startswith("*") else [61, 31]
     pool = room.accepted(name, many)

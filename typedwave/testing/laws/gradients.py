@@ -36,7 +36,7 @@ def _gradients(trial: Trial) -> dict[str, bool]:
     """Which parameters got a gradient in this case that is not zero throughout."""
     module = enliven(trial.fresh(training=True), trial.case.seed)
     result = [t for _, t in leaves(trial.run(module)) if t.requires_grad and t.numel()]
-    names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    names = {n: p for n, p in module.named_parameters() if p.requires_grad and p.numel()}
     if not result:
         return dict.fromkeys(names, False)
     grads = gradients(result, [*names.values()], _weights(result, trial.case.seed))
@@ -47,9 +47,8 @@ def _gradients(trial: Trial) -> dict[str, bool]:
 
 
 def _all_reached(reached: list[Any], trial: Trial) -> None:
-    unused = trial.declared.unused
-    skipped = (unused,) if isinstance(unused, str) else tuple(unused)
-    wanted = [name for name in reached[0] if not name.startswith(skipped or ("\0",))]
+    skipped = trial.declared.unused_names
+    wanted = [name for name in reached[0] if not name.startswith(skipped)]
     missing = _unreached(wanted, reached)
     for seed in range(_MORE if missing else 0):  # few numbers may have missed one by chance
         case = dataclasses.replace(trial.case, seed=1000 + seed)
@@ -237,7 +236,7 @@ def _kind(trial: Trial) -> str:
         "constant": "equal numbers",
         "large": "numbers of about 1e4",
     }
-    return words[trial.case.values]
+    return words.get(trial.case.values, f"{trial.case.values} numbers")
 
 
 def _first_not_finite(trial: Trial) -> str:

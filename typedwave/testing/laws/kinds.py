@@ -73,6 +73,13 @@ def _dtype(trial: Trial) -> None:
 # device
 
 
+def _has_device(room: Room) -> Mapping[str, Any] | Untried:
+    module = room.subject.module
+    if not room.subject.call(room.base).leaves and not any(module.state_dict().values()):
+        return Untried("neither it nor its arguments hold tensors")
+    return {"least_edge": None}
+
+
 def _device(trial: Trial) -> None:
     """On the meta device, which has no data; a tensor made without ``device=`` is on another."""
     call = trial.call.copy().map(lambda leaf: leaf.tensor.to("meta"))
@@ -192,7 +199,7 @@ KIND_LAWS: Final = (
         "device",
         "a module on another device computes there",
         _device,
-        lambda room: {"least_edge": None},
+        _has_device,
     ),
     Law(
         "inputs",

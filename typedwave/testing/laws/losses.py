@@ -23,7 +23,7 @@ def _is_loss(room: Room) -> Mapping[str, Any] | Untried:
     if subject.declared.loss is None:
         return Untried("loss='mean' or 'sum' is not declared")
     if subject.batch is None:
-        return Untried("no axis is called B, N or batch: say batch='...'", asks=True)
+        return Untried("batch='...', since no axis is called B, N or batch", asks=True)
     pool = [n for n in room.taken.get(subject.batch, ()) if n not in (0, 1, (), (0,), (1,))]
     return {"sizes": {subject.batch: pool}} if pool else Untried("it takes no batch of two")
 

@@ -143,7 +143,7 @@ def swapped(trial: Trial, scale: float = 1.0, *, seed: int = 1000) -> dict[str, 
     )
     found = {}
     for leaf in trial.subject.call(case).leaves:
-        free = leaf.tensor.is_floating_point() and leaf.argument not in trial.declared.values
+        free = leaf.tensor.is_floating_point() and leaf.argument not in trial.declared.bounds
         found[leaf.place] = leaf.tensor * scale if free else leaf.tensor
     return found
 

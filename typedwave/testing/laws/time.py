@@ -35,8 +35,10 @@ def _has_reach(room: Room) -> Mapping[str, Any] | Untried:
     declared = room.subject.declared
     if not declared.causal and declared.receptive_field is None:
         if declared.time in room.subject.names:
-            return Untried("say causal=True or receptive_field=..., if it is meant", asks=True)
-        return Untried(f"no axis is called {declared.time}: say time='...'", asks=False)
+            return Untried("causal=True or receptive_field=..., if it is meant", asks=True)
+        return Untried(
+            f"no axis is called {declared.time}, which time='...' may change", asks=False
+        )
     before, after = declared.reach
     least = (before or 0) + (after or 0) + 2
     wanted = [*dict.fromkeys([*range(least, least + 4), least + 6, 2 * least])]
@@ -222,9 +224,9 @@ def _judge(trial: Trial, depends: Tensor) -> None:
 
 
 def _is_equivariant(room: Room) -> Mapping[str, Any] | Untried:
-    axes = _equivariant(room.subject.declared.equivariant)
+    axes = room.subject.declared.equivariant_axes
     if not axes:
-        return Untried("say equivariant=..., if the order of positions is nothing to it")
+        return Untried("equivariant=... is not declared")
     pools = {
         name: [n for n in room.taken[name] if n != 0 and n != 1]
         for name in axes
@@ -235,12 +237,8 @@ def _is_equivariant(room: Room) -> Mapping[str, Any] | Untried:
     return {"sizes": pools}
 
 
-def _equivariant(declared: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (declared,) if isinstance(declared, str) else declared
-
-
 def _permutation(trial: Trial) -> None:
-    for name in _equivariant(trial.declared.equivariant):
+    for name in trial.declared.equivariant_axes:
         hold_permuted(trial, name, f"the positions of {name}")
 
 
@@ -256,7 +254,7 @@ def _has_mask(room: Room) -> Mapping[str, Any] | Untried:
         if axis not in names:
             return Untried("the mask has no named axis, or no annotation")
         pool = [n for n in room.taken[axis] if n not in (0, 1)]
-        choices = {place: 0 for place in room.subject.choices if place == declared.mask}
+        choices = {place: 0 for place in room.subject.choices if place == f"{declared.mask}|"}
         return {"sizes": {axis: pool}, "chosen": choices}
     masks = [
         argument.name
@@ -265,7 +263,7 @@ def _has_mask(room: Room) -> Mapping[str, Any] | Untried:
     ]
     if masks:
         return Untried(
-            f"say mask={masks[0]!r} and mask_keeps=True or False, if {masks[0]} is one", asks=True
+            f"mask={masks[0]!r} and mask_keeps=True or False, if {masks[0]} is one", asks=True
         )
     return Untried("no argument looks like a mask")
 

@@ -1,0 +1,65 @@
+"""Whether declarations speak of what a module has."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from typedwave.testing.declared import CheckError
+
+if TYPE_CHECKING:
+    from typedwave.testing.subject import Subject
+
+__all__ = ["refuse_unknown"]
+
+
+def refuse_unknown(subject: "Subject") -> None:
+    """Refuses declarations about arguments, axes and parameters that are not there.
+
+    Raises:
+        CheckError: It says which, and what there is.
+    """
+    declared = subject.declared
+    parameters = subject.signature.parameters.values()
+    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    arguments = [p.name for p in parameters]
+    spoken = {
+        "spec": [name for name in declared.spec if name != "return"],
+        "bounds": declared.bounds,
+        "ids": declared.ids,
+        "mask": [declared.mask] if declared.mask else [],
+        "target": [declared.target] if declared.loss else [],
+    }
+    for kind, names in spoken.items():
+        for name in names:
+            if name not in arguments and not takes_any:
+                has = ", ".join(arguments) or "none"
+                raise CheckError(
+                    f"{kind} names {name!r}, but the arguments of {subject.name} are {has}"
+                )
+    _refuse_axes(subject)
+    names = [name for name, _ in subject.module.named_parameters()]
+    for start in declared.unused_names:
+        if not any(name.startswith(start) for name in names):
+            raise CheckError(f"unused names {start!r}, but no parameter begins with that")
+
+
+def _refuse_axes(subject: "Subject") -> None:
+    declared = subject.declared
+    axes = sorted({name.removeprefix("*") for name in subject.names} | {*subject.fixed})
+    spoken: dict[str, Iterable[str]] = {
+        "sizes": declared.sizes,
+        "equivariant": declared.equivariant_axes,
+        "batch": [declared.batch] if declared.batch else [],
+        "ids": [axis for axis in declared.ids.values() if isinstance(axis, str)],
+    }
+    has = ", ".join(axes) or "none"
+    for kind, names in spoken.items():
+        for name in names:
+            if name.removeprefix("*") not in axes:
+                raise CheckError(
+                    f"{kind} speaks of an axis {name!r}, but the axes of {subject.name} are {has}"
+                )
+    if (declared.causal or declared.receptive_field is not None) and declared.time not in axes:
+        raise CheckError(
+            f"causal and receptive_field need an axis of time, and none is called {declared.time}: "
+            f"say time='...'; the axes of {subject.name} are {has}"
+        )
