@@ -81,16 +81,13 @@ class Declared:
                     f"sizes: {name} is {size!r}; give a size, or several, of 0 or more"
                 )
         for name, pair in self.bounds.items():
-            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] <= pair[1]):
+            if not _is_pair(pair) or pair[0] > pair[1]:
                 raise CheckError(
                     f"bounds: {name} is {pair!r}; give the least and the largest number"
                 )
-        field = self.receptive_field
-        if not (
-            field is None
-            or (isinstance(field, int) and field >= 1)
-            or (isinstance(field, tuple) and len(field) == 2 and _are_sizes(field))
-        ):
+        field: Any = self.receptive_field
+        is_count = type(field) is int and field >= 1
+        if field is not None and not is_count and not (_is_pair(field) and _are_sizes(field)):
             raise CheckError(
                 f"receptive_field is {field!r}; give how many positions, 1 or more, or how many "
                 "before and how many after: (2, 2)"
@@ -150,6 +147,10 @@ class Declared:
         if isinstance(self.receptive_field, int):
             return self.receptive_field - 1, 0
         return self.receptive_field
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
 
 
 def _are_sizes(sizes: Any) -> bool:

@@ -14,7 +14,7 @@ from typedwave.testing.cases import cases
 from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.room import Room
 from typedwave.testing.subject import Subject
-from typedwave.testing.values import Layout, Values
+from typedwave.testing.values import LAYOUTS, VALUES, Layout, Values
 
 __all__ = ["arguments", "axis_sizes", "leading_axes", "normal_tensors", "tensors"]
 
@@ -110,9 +110,9 @@ def arguments(
     source = getattr(function, "__self__", None) if _is_forward(function) else function
     subject = Subject(source, Declared.of(declarations), makes=False)
     room = Room(subject)
-    drawn = cases(
-        room, values=values, layouts=layouts, dtypes=dtypes, least_edge=0 if edges else None
-    )
+    kinds: list[Values] = _known("values", values, VALUES)
+    ways: list[Layout] = _known("layouts", layouts, LAYOUTS)
+    drawn = cases(room, values=kinds, layouts=ways, dtypes=dtypes, least_edge=0 if edges else None)
     return drawn.map(subject.call)
 
 
@@ -171,7 +171,7 @@ def tensors(
     return calls.map(lambda call: call.args[0])
 
 
-def _known(kind: str, chosen: Any, known: tuple[Any, ...]) -> Sequence[Any]:
+def _known(kind: str, chosen: Any, known: tuple[Any, ...]) -> list[Any]:
     several = [chosen] if isinstance(chosen, str) else [*chosen]
     if not several or any(each not in known for each in several):
         raise CheckError(f"{kind} is {chosen!r}; there are {', '.join(known)}")
