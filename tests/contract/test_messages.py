@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from broken import (
+from drifting import (
     BatchNormOfTheLecture,
     DisagreesWithItself,
     Drifts,

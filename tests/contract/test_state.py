@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 import torch
-from broken import (
+from drifting import (
     BatchNormByData,
     BatchNormOfPlainAttributes,
     BatchNormOfTheLecture,

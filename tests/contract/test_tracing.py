@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from broken import (
+from drifting import (
     BatchNormByData,
     BatchNormOfPlainAttributes,
     BatchNormOfTheLecture,

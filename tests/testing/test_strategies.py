@@ -2,22 +2,15 @@ from math import gcd
 
 import pytest
 import torch
+from drawn import QUICK, can_be, simplest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from jaxtyping import BFloat16, Bool, Complex, Float, Float64, Int, Int32, Num, UInt8
+from torch import Tensor
 
-from typedwave.testing import axis_sizes, leading_axes, normal_tensors
+from typedwave.testing import CheckError, axis_sizes, leading_axes, normal_tensors, tensors
 
 NAMES = ("B", "T", "C", "H", "V", "K")
-
-
-def can_be(strategy: st.SearchStrategy, condition) -> bool:
-    """Whether the strategy draws something of which the condition holds."""
-    try:
-        find(strategy, condition, settings=settings(max_examples=1000, database=None))
-    except NoSuchExample:
-        return False
-    return True
 
 
 @given(st.integers(0, 6).map(lambda count: NAMES[:count]), st.data())
@@ -120,3 +113,172 @@ def test_the_global_generator_of_torch_is_left_alone(data):
     before = torch.get_rng_state()
     data.draw(normal_tensors((3, 2)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# tensors of an annotation
+
+MATRIX = Float[Tensor, "T C"]
+
+
+@given(tensors(Float[Tensor, "*B 3 T T-1 C C"], C=(2, 4)))
+def test_an_annotated_tensor_has_the_axes_of_its_annotation(x):
+    *_, three, time, less, channels, again = x.shape
+    assert (three, less, again) == (3, time - 1, channels)
+    assert channels in (2, 4)
+
+
+@given(tensors(Float[Tensor, "B T C"], edges=False))
+def test_without_edges_sizes_are_distinct_coprime_and_two_at_least(x):
+    b, t, c = x.shape
+    assert gcd(b, t) == gcd(b, c) == gcd(t, c) == 1
+    assert min(b, t, c) >= 2
+
+
+EDGES = {
+    "no batch": lambda x: x.shape[0] == 0 and x.shape[1] > 1,
+    "no time": lambda x: x.shape[1] == 0 and x.shape[0] > 1,
+    "a batch of one": lambda x: x.shape[0] == 1 and x.shape[1] > 1,
+    "equal sizes": lambda x: x.shape[0] == x.shape[1] > 1,
+    "a common divisor": lambda x: 1 < gcd(*x.shape) < min(x.shape),
+}
+
+
+@pytest.mark.parametrize("condition", EDGES.values(), ids=EDGES)
+def test_with_edges_there_is(condition):
+    assert can_be(tensors(MATRIX), condition)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (2,), (2, 2), (2, 3), (2, 3, 5)], ids=str)
+def test_a_star_stands_for_none_to_three_axes(shape):
+    assert can_be(tensors(Float[Tensor, "*B C"]), lambda x: x.shape[:-1] == shape)
+
+
+NUMBERS = {
+    "normal": lambda x: x.isfinite().all() and 0.1 < x.double().std() < 4,
+    "counting": lambda x: set(x.tolist()) <= {-3, -2, -1, 0, 1, 2, 3},
+    "constant": lambda x: x.unique().numel() == 1 and x[0] != 0,
+    "zero": lambda x: (x == 0).all(),
+    "large": lambda x: 1e3 < x.abs().max() < 1e5,
+    "huge": lambda x: (x.abs() == torch.finfo(x.dtype).max).all(),
+    "tiny": lambda x: (x.abs() == torch.finfo(x.dtype).tiny).all(),
+    "inf": lambda x: x.isinf().any() and not x.isinf().all() and not x.isnan().any(),
+    "nan": lambda x: x.isnan().any() and not x.isnan().all() and not x.isinf().any(),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_are_of_the_kind_asked_for(kind, dtype):
+    @given(tensors(Float[Tensor, "T"], values=kind, dtypes=[dtype], T=11))
+    @settings(max_examples=5)
+    def holds(x):
+        assert x.dtype == dtype
+        assert NUMBERS[kind](x)
+
+    holds()
+
+
+def test_of_several_kinds_each_is_drawn_and_the_first_is_the_simplest():
+    strategy = tensors(MATRIX, values=("zero", "constant", "nan"))
+    for kind in ("zero", "constant"):
+        assert can_be(strategy, lambda x, kind=kind: x.numel() and NUMBERS[kind](x.flatten()))
+    assert can_be(strategy, lambda x: x.isnan().any())
+    assert not simplest(strategy).any()
+
+
+@given(tensors(MATRIX, bounds=(-0.25, 0.5)))
+def test_numbers_are_within_their_bounds(x):
+    assert ((x >= -0.25) & (x <= 0.5)).all()
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x.is_contiguous(),
+    "transposed": lambda x: x.stride()[0] == 1 and x.mT.is_contiguous(),
+    "strided": lambda x: x.stride()[-1] == 2 and x.stride()[0] > 2 * x.shape[1],
+    "expanded": lambda x: x.stride()[0] == 0 and (x == x[0]).all() and x[0].is_contiguous(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(st.data())
+def test_tensors_lie_in_memory_as_asked_for(layout, data):
+    x = data.draw(tensors(MATRIX, layouts=layout, edges=False))
+    assert LAYOUTS[layout](x)
+    x[0, 0] = 7  # they can be written to
+    assert x[0, 0] == 7
+
+
+def test_another_layout_changes_no_number():
+    plain = simplest(tensors(MATRIX))
+    for layout in ("transposed", "strided"):
+        assert torch.equal(simplest(tensors(MATRIX, layouts=layout)), plain)
+
+
+@pytest.mark.parametrize(
+    ("hint", "dtype"),
+    [
+        (Float, torch.float32),
+        (Float64, torch.float64),
+        (BFloat16, torch.bfloat16),
+        (Num, torch.float32),
+        (Int, torch.int64),
+        (Int32, torch.int32),
+        (UInt8, torch.uint8),
+        (Bool, torch.bool),
+        (Complex, torch.complex64),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_the_dtype_is_the_usual_one_of_the_annotation(hint, dtype):
+    assert simplest(tensors(hint[Tensor, "T"])).dtype == dtype
+
+
+def test_a_floating_dtype_is_drawn_where_the_annotation_leaves_it_open():
+    kinds = [None, torch.float64]
+    for kind in (torch.float32, torch.float64):
+        assert can_be(tensors(MATRIX, dtypes=kinds), lambda x, kind=kind: x.dtype == kind)
+    assert simplest(tensors(BFloat16[Tensor, "T"], dtypes=[torch.float64])).dtype == torch.bfloat16
+    assert simplest(tensors(Int[Tensor, "T"], dtypes=[torch.float64])).dtype == torch.int64
+
+
+@given(tensors(Int[Tensor, "T"], below=3, edges=False), tensors(Bool[Tensor, "T"], edges=False))
+def test_integers_are_below_their_bound_and_booleans_are_both(ids, mask):
+    assert set(ids.tolist()) <= {0, 1, 2}
+    assert set(mask.tolist()) == {True, False}
+
+
+def test_the_largest_integer_occurs():
+    assert can_be(tensors(Int[Tensor, "T"], below=3), lambda x: (x == 2).any())
+
+
+def test_complex_numbers_have_an_imaginary_part():
+    assert simplest(tensors(Complex[Tensor, "T"])).imag.all()
+
+
+def test_the_smallest_tensor_is_small():
+    assert find(tensors(MATRIX), lambda _: True, settings=QUICK).shape == (2, 3)
+    assert find(tensors(MATRIX), lambda x: x.shape[0] > 5, settings=QUICK).shape == (7, 2)
+    assert find(tensors(MATRIX), lambda x: x.numel() >= 40, settings=QUICK).numel() <= 55
+
+
+REFUSED = {
+    "tensors takes an annotation such as Float[Tensor, 'B C'], not <class 'int'>": {"hint": int},
+    "sizes speaks of an axis 'Q', but the axes of Float \"T C\" are C, T": {"Q": 3},
+    "sizes: T is -1; give a size, or several, of 0 or more": {"T": -1},
+    "sizes: T is (); give a size, or several, of 0 or more": {"T": ()},
+    "sizes: T is 'x'; give a size, or several, of 0 or more": {"T": "x"},
+    "sizes: T is 2.5; give a size, or several, of 0 or more": {"T": 2.5},
+    "bounds: x is 3; give the least and the largest number": {"bounds": 3},
+    "bounds: x is (1, 0); give the least and the largest number": {"bounds": (1, 0)},
+    "values is 'many'; there are normal, counting, constant, zero, large, huge, tiny, inf, nan": {
+        "values": "many"
+    },
+    "layouts is []; there are contiguous, transposed, strided, expanded": {"layouts": []},
+}
+
+
+@pytest.mark.parametrize(("message", "options"), REFUSED.items(), ids=range(len(REFUSED)))
+def test_what_cannot_be_drawn_is_refused_at_once(message, options):
+    with pytest.raises(CheckError) as caught:
+        tensors(**{"hint": MATRIX, **options})
+    assert str(caught.value) == message

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from typedwave.testing.declared import CheckError
+from typedwave.testing.drawing import is_counted
 
 if TYPE_CHECKING:
     from typedwave.testing.subject import Subject
@@ -36,6 +37,7 @@ def refuse_unknown(subject: "Subject") -> None:
                     f"{kind} names {name!r}, but the arguments of {subject.name} are {has}"
                 )
     _refuse_axes(subject)
+    _refuse_mask(subject)
     names = [name for name, _ in subject.module.named_parameters()]
     for start in declared.unused_names:
         if not any(name.startswith(start) for name in names):
@@ -49,7 +51,7 @@ def _refuse_axes(subject: "Subject") -> None:
         "sizes": declared.sizes,
         "equivariant": declared.equivariant_axes,
         "batch": [declared.batch] if declared.batch else [],
-        "ids": [axis for axis in declared.ids.values() if isinstance(axis, str)],
+        "time": [declared.time] if declared.time else [],
     }
     has = ", ".join(axes) or "none"
     for kind, names in spoken.items():
@@ -58,8 +60,23 @@ def _refuse_axes(subject: "Subject") -> None:
                 raise CheckError(
                     f"{kind} speaks of an axis {name!r}, but the axes of {subject.name} are {has}"
                 )
-    if (declared.causal or declared.receptive_field is not None) and declared.time not in axes:
+    if (declared.causal or declared.receptive_field is not None) and subject.time is None:
         raise CheckError(
-            f"causal and receptive_field need an axis of time, and none is called {declared.time}: "
-            f"say time='...'; the axes of {subject.name} are {has}"
+            "causal and receptive_field need an axis of time, and none is called T or time: say "
+            f"time='...'; the axes of {subject.name} are {has}"
+        )
+
+
+def _refuse_mask(subject: "Subject") -> None:
+    declared = subject.declared
+    if declared.mask is None or declared.mask_keeps is not None:
+        return
+    if not is_counted(subject.hints.get(declared.mask)):
+        raise CheckError(
+            f"mask={declared.mask!r} also needs mask_keeps: True if True in it stands for a "
+            "position that counts, False if it stands for padding"
+        )
+    if subject.time is None:
+        raise CheckError(
+            f"mask={declared.mask!r} holds lengths, and no axis is called T or time: say time='...'"
         )

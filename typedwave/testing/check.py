@@ -192,7 +192,7 @@ class Checker:
             count = min(count, law.examples or count)
             edges = [*edge_cases(self.room, **tried)][:count]
             quiet = settings(
-                max_examples=max(count - len(edges), 1),
+                max_examples=max(count - len(edges), 1),  # it takes no 0
                 database=None,
                 deadline=None,
                 derandomize=_is_default(profile) or profile.derandomize,
@@ -209,7 +209,8 @@ class Checker:
                     for edge in edges:
                         with contextlib.suppress(UnsatisfiedAssumption):
                             test(edge)
-                    quiet(given(drawn)(test))()
+                    if len(edges) < count:
+                        quiet(given(drawn)(test))()
 
                 return run
 

@@ -24,16 +24,19 @@ class Declared:
         sizes: The size of an axis, or the sizes it may have: ``{"C": 8, "T": (4, 8)}``.
         bounds: Bounds of the values of an argument, where not all numbers make sense:
             ``{"probability": (0, 1)}``.
-        ids: One more than the largest id in an argument: a number, or the name of an axis. What is
-            not said is tried out; say it for an operation that reads beyond its table, as CTCLoss.
-        batch: The name of the batch axis; one of B, N and batch if not said.
-        time: The name of the axis that ``causal`` and ``receptive_field`` speak about.
+        ids: One more than the largest id in an argument, or a pair of the least and that: a number,
+            or arithmetic of axes, ``{"lengths": (1, "T+1")}``. What is not said is tried out; say
+            it for an operation that reads beyond its table, as CTCLoss.
+        batch: The name of the batch axis; one of B, N, b, n, bs, batch, batch_size if not said.
+        time: The name of the axis that ``causal`` and ``receptive_field`` speak about; one of T, t,
+            time, seq, seq_len, sequence, L, length if not said.
         causal: Position t depends on the positions up to t only.
         receptive_field: The number of positions that t depends on, ``5`` for t-4 to t; or a pair,
             how many before and how many after t: ``(2, 2)``.
         equivariant: Axes, or one, whose permutation permutes the result, or leaves it alone.
-        mask: The argument that is a mask; its last axis says of which positions.
-        mask_keeps: Whether True in it stands for a position that counts.
+        mask: The argument that is a mask; its last axis says of which positions. If it holds
+            integers, they are the lengths of rows on the time axis.
+        mask_keeps: Whether True in a mask stands for a position that counts.
         padding: Positions that do not count come last in each row of the mask.
         couples: In training, examples of a batch influence one another by their statistics.
         stateful: A call changes the state also in eval mode, as a cache of a stream does.
@@ -52,9 +55,9 @@ class Declared:
     spec: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    ids: Mapping[str, int | str] = field(default_factory=dict)
+    ids: Mapping[str, int | str | tuple[int, int | str]] = field(default_factory=dict)
     batch: str | None = None
-    time: str = "T"
+    time: str | None = None
     causal: bool = False
     receptive_field: int | tuple[int, int] | None = None
     equivariant: str | tuple[str, ...] = ()
@@ -97,11 +100,6 @@ class Declared:
         if self.ignore is not None and self.loss is None:
             raise CheckError(
                 "ignore speaks of a loss: say loss='mean', 'sum' or 'positions' as well"
-            )
-        if self.mask and self.mask_keeps is None:
-            raise CheckError(
-                f"mask={self.mask!r} also needs mask_keeps: True if True in it stands for a "
-                "position that counts, False if it stands for padding"
             )
 
     @classmethod

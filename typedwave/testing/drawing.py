@@ -14,6 +14,7 @@ from torch import Tensor
 
 from typedwave.contract.hints import (
     alternatives,
+    array_hints,
     fitting_dtypes,
     has_arrays,
     is_array,
@@ -22,13 +23,13 @@ from typedwave.contract.hints import (
 )
 from typedwave.testing.calls import Case, Leaf
 from typedwave.testing.declared import CheckError
-from typedwave.testing.sizes import named_shape
+from typedwave.testing.sizes import Sizes, named_shape
 from typedwave.testing.values import lay_out, make
 
 if TYPE_CHECKING:
     from typedwave.testing.subject import Subject
 
-__all__ = ["Builder", "can_be_drawn", "choices_of", "shapes_of"]
+__all__ = ["Builder", "can_be_drawn", "choices_of", "is_counted", "shapes_of"]
 
 
 class Builder:
@@ -74,21 +75,39 @@ class Builder:
             return hint(**{f: self.value(kind, f"{place}.{f}") for f, kind in fields.items()})
         return None if hint is NoneType else self._case.choices.get(general)
 
+    def _ids(self, sizes: Sizes) -> tuple[int, int]:
+        """The least id, and one more than the largest."""
+        declared = self._subject.declared
+        said = declared.ids.get(self._argument)
+        if said is None and self._argument == declared.mask and declared.mask_keeps is None:
+            said = (1, f"{self._subject.time}+1")  # lengths
+        if said is None:
+            return 0, int(self._case.choices.get(f"ids:{self._argument}", 100))
+        least, below = said if isinstance(said, tuple) else (0, said)
+        if isinstance(below, str):
+            try:
+                ((_, below),) = named_shape(below, self._argument, sizes, self._scope)
+            except LookupError:
+                raise CheckError(
+                    f"ids speaks of {below!r}, but the axes of {self._subject.name} are "
+                    f"{', '.join(sizes)}"
+                ) from None
+        return least, below
+
     def _tensor(self, hint: Any, place: str) -> Tensor:
         subject, case = self._subject, self._case
         sizes = {**subject.fixed, **case.sizes}
         axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
         dtype = dtype_of(hint, case.dtype or subject.floating)
-        below = subject.declared.ids.get(self._argument)
-        if isinstance(below, str):
-            below = sizes[below]  # type: ignore[assignment]  # no starred name gives ids
+        least, below = self._ids(sizes)
         tensor = make(
             tuple(size for _, size in axes),
             dtype,
             values=case.values,
             seed=case.seed + len(self._found),
             bounds=subject.declared.bounds.get(self._argument),
-            below=int(case.choices.get(f"ids:{self._argument}", 100) if below is None else below),
+            least=least,
+            below=below,
         )
         if self._argument == subject.declared.mask and subject.declared.padding:
             tensor = tensor.sort(-1, descending=bool(subject.declared.mask_keeps)).values
@@ -96,6 +115,16 @@ class Builder:
         names = tuple(name for name, _ in axes)
         self._found.append(Leaf(place, self._argument, names, tensor))
         return tensor
+
+
+def is_counted(hint: Any) -> bool:
+    """Whether a hint is of whole numbers."""
+    whole = torch.empty((), dtype=torch.int64)
+    return any(isinstance(whole, a.dtype[Tensor, ""]) for a in _arrays(hint))
+
+
+def _arrays(hint: Any) -> list[Any]:
+    return [] if isinstance(hint, st.SearchStrategy) else [*array_hints(hint)]
 
 
 @lru_cache(maxsize=256)

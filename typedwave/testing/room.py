@@ -208,7 +208,7 @@ class Room:
             for leaf in self.subject.call(case).leaves
             if not (leaf.tensor.is_floating_point() or leaf.tensor.is_complex())
             and leaf.tensor.dtype != torch.bool
-            and leaf.argument not in self.subject.declared.ids
+            and leaf.argument not in {*self.subject.declared.ids, self.subject.declared.mask}
         ]
         choices = dict(case.choices)
         for argument in dict.fromkeys(wanted):

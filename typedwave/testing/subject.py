@@ -34,7 +34,8 @@ from typedwave.testing.sizes import divisors, named_shape, names_of
 
 __all__ = ["Subject"]
 
-_BATCHES: Final = ("B", "N", "batch")
+_BATCHES: Final = ("B", "N", "b", "n", "bs", "batch", "batch_size")
+_TIMES: Final = ("T", "t", "time", "seq", "seq_len", "sequence", "L", "length")
 _MOST_NUMBERS: Final = 1 << 22
 
 
@@ -252,6 +253,11 @@ class Subject:
             return starred if starred in self.names else self.declared.batch
         spelled = (name for axis in _BATCHES for name in (axis, f"*{axis}"))
         return next((name for name in spelled if name in self.names), None)
+
+    @cached_property
+    def time(self) -> str | None:
+        """The name of the axis of positions; None if there is none."""
+        return self.declared.time or next((t for t in _TIMES if t in self.names), None)
 
     @cached_property
     def star(self) -> str | None:

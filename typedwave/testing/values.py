@@ -25,9 +25,10 @@ def make(
     values: Values = "normal",
     seed: int = 0,
     bounds: tuple[float, float] | None = None,
+    least: int = 0,
     below: int = 100,
 ) -> Tensor:
-    """A tensor of a shape; integers are from 0 up to, and without, ``below``.
+    """A tensor of a shape; integers are from ``least`` up to, and without, ``below``.
 
     Equal arguments make equal tensors. Booleans hold both values along their last axis where it
     has room for them, so that no mask leaves nothing.
@@ -36,9 +37,10 @@ def make(
     if dtype == torch.bool:
         return _booleans(shape, generator)
     if not (dtype.is_floating_point or dtype.is_complex):
-        ids = torch.randint(max(below, 1), shape, generator=generator)
+        top = max(below, least + 1)
+        ids = torch.randint(least, top, shape, generator=generator)
         if values in ("constant", "zero"):
-            ids = torch.full(shape, max(below, 1) // 2 if values == "constant" else 0)
+            ids = torch.full(shape, (least + top) // 2 if values == "constant" else least)
         return ids.to(dtype)
     if bounds is not None:
         low, high = bounds

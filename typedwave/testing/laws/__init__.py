@@ -7,6 +7,7 @@ from typedwave.testing.laws.gradients import GRADIENT_LAWS
 from typedwave.testing.laws.kinds import KIND_LAWS
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.losses import LOSS_LAWS
+from typedwave.testing.laws.masks import MASK_LAWS
 from typedwave.testing.laws.state import STATE_LAWS
 from typedwave.testing.laws.time import TIME_LAWS
 
@@ -18,6 +19,7 @@ LAWS: Final = {
         *STATE_LAWS,
         *BATCH_LAWS,
         *TIME_LAWS,
+        *MASK_LAWS,
         *GRADIENT_LAWS,
         *KIND_LAWS,
         *LOSS_LAWS,

@@ -59,7 +59,7 @@ def _all_reached(reached: list[Any], trial: Trial) -> None:
         module = trial.subject.module
         path = missing[0].rpartition(".")[0]
         raise trial.violation(
-            f"no gradient but zero reached {', '.join(missing)} in {len(reached)} calls",
+            f"no gradient but zero reached {', '.join(missing)}",
             where=f"{path} ({type(module.get_submodule(path)).__name__})" if path else "",
         )
 

@@ -24,7 +24,6 @@ __all__ = [
     "permuted",
     "picked",
     "swapped",
-    "unmasked",
 ]
 
 
@@ -160,18 +159,6 @@ def folded(leaf: Leaf, star: str) -> Tensor:
     if count == 0:
         return leaf.tensor
     return leaf.tensor.reshape(-1, *leaf.tensor.shape[count:])
-
-
-def unmasked(trial: Trial) -> Call:
-    """The call with a declared mask that keeps all positions."""
-    declared = trial.declared
-
-    def keep(leaf: Leaf) -> Tensor:
-        if leaf.argument != declared.mask:
-            return leaf.tensor
-        return torch.full_like(leaf.tensor, bool(declared.mask_keeps))
-
-    return trial.call.map(keep)
 
 
 def gradients(

@@ -1,4 +1,4 @@
-"""Laws about positions: what a result may depend on, masks, and the order of positions."""
+"""Laws about positions: what a result may depend on, and the order of positions."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,18 +9,16 @@ from hypothesis import reject
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.contract.hints import is_array
 from typedwave.testing.calls import Call, Leaf, leaves, seeded
 from typedwave.testing.laws.batch import hold_permuted
 from typedwave.testing.laws.law import Law, Untried
+from typedwave.testing.laws.masks import keep_all
 from typedwave.testing.laws.moves import (
     Axis,
     axes_of_result,
     enliven,
     gradients,
     other_call,
-    swapped,
-    unmasked,
 )
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial, difference
@@ -32,23 +30,22 @@ __all__ = ["TIME_LAWS"]
 
 
 def _has_reach(room: Room) -> Mapping[str, Any] | Untried:
-    declared = room.subject.declared
+    declared, name = room.subject.declared, room.subject.time
     if not declared.causal and declared.receptive_field is None:
-        if declared.time in room.subject.names:
+        if name is not None:
             return Untried("causal=True or receptive_field=..., if it is meant", asks=True)
-        return Untried(
-            f"no axis is called {declared.time}, which time='...' may change", asks=False
-        )
+        return Untried("no axis is called T or time: time='...' says which is")
+    assert name is not None
     before, after = declared.reach
     least = (before or 0) + (after or 0) + 2
+    by = room.subject.divisors.get(name, 1)
     wanted = [*dict.fromkeys([*range(least, least + 4), least + 6, 2 * least])]
-    usable = [*room.accepted(declared.time, wanted)]
-    by = room.subject.divisors.get(declared.time, 1)
-    usable = usable or [*room.accepted(declared.time, [by * n for n in range(1, 17)])]
-    usable = usable or [size for size in room.taken.get(declared.time, ()) if size != 0]
+    usable = room.accepted(name, wanted)
+    usable = usable or room.accepted(name, [by * n for n in range(1, 17)])
+    usable = usable or [size for size in room.taken[name] if size != 0]
     if not usable:
         return Untried(f"it takes no {least} positions")
-    return {"sizes": {declared.time: usable}, "least": {declared.time: 1}}
+    return {"sizes": {name: usable}, "least": {name: 1}}
 
 
 def _receptive_field(trial: Trial) -> None:
@@ -59,9 +56,10 @@ def _receptive_field(trial: Trial) -> None:
     second nothing that the numbers happened to hide. Doubles keep what a sum in another order
     changes apart from what truly depends.
     """
-    name = trial.declared.time
+    name = trial.subject.time
+    assert name is not None
     trial = dataclasses.replace(trial)
-    trial.call = unmasked(trial)  # what a masked position gives, nobody reads
+    trial.call = keep_all(trial)  # what a masked position gives, nobody reads
     exact = _double(trial)
     base = trial.results(exact(), _as_double(trial.call, exact))
     axes = axes_of_result(trial, name, base)
@@ -85,7 +83,8 @@ def _receptive_field(trial: Trial) -> None:
 
 def _hold_cut(trial: Trial, made: Callable[[], Module], axes: list[Axis | None], size: int) -> None:
     """Without the last position, those that may not depend on it give the same."""
-    name, after = trial.declared.time, trial.declared.reach[1]
+    name, after = trial.subject.time, trial.declared.reach[1]
+    assert name is not None
     until = size - 1 - (after or 0)
     if after is None or until < 1:
         return
@@ -195,7 +194,7 @@ def _judge(trial: Trial, depends: Tensor) -> None:
     pairs = [(int(t), int(s)) for t, s in depends.nonzero()]
     if not pairs:
         raise trial.violation("nothing in the result depends on the arguments")
-    name = trial.declared.time
+    name = trial.subject.time
     for t, s in pairs:
         if after is not None and s > t + after:
             raise trial.violation(
@@ -242,126 +241,6 @@ def _permutation(trial: Trial) -> None:
         hold_permuted(trial, name, f"the positions of {name}")
 
 
-# masks
-
-
-def _has_mask(room: Room) -> Mapping[str, Any] | Untried:
-    declared = room.subject.declared
-    if declared.mask is not None:
-        names = room.subject.names
-        shapes = [shape for place, shape in room.subject.shapes if place == declared.mask]
-        axis = shapes[0].split()[-1] if shapes and shapes[0] else ""
-        if axis not in names:
-            return Untried("the mask has no named axis, or no annotation")
-        pool = [n for n in room.taken[axis] if n not in (0, 1)]
-        choices = {place: 0 for place in room.subject.choices if place == f"{declared.mask}|"}
-        return {"sizes": {axis: pool}, "chosen": choices}
-    masks = [
-        argument.name
-        for argument in room.subject.arguments
-        if "mask" in argument.name or _is_bool(room.subject.hints[argument.name])
-    ]
-    if masks:
-        return Untried(
-            f"mask={masks[0]!r} and mask_keeps=True or False, if {masks[0]} is one", asks=True
-        )
-    return Untried("no argument looks like a mask")
-
-
-def _is_bool(hint: Any) -> bool:
-    return is_array(hint) and hint.dtype.__name__ == "Bool"
-
-
-def _mask(trial: Trial) -> None:
-    declared = trial.declared
-    mask = next(leaf for leaf in trial.call.leaves if leaf.argument == declared.mask)
-    name = mask.names[-1]
-    kept = mask.tensor if mask.tensor.dtype == torch.bool else mask.tensor > 0.5
-    kept = kept if declared.mask_keeps else ~kept
-    base = trial.results(trial.fresh())
-    axes = axes_of_result(trial, name, base)
-    _hold_shortened(trial, mask, name, axes)
-    for scale in (1.0, 100.0):
-        other = swapped(trial, scale)
-
-        def change(leaf: Leaf, other: dict[str, Tensor] = other) -> Tensor:
-            if leaf.argument == declared.mask or leaf.axis(name) is None:
-                return leaf.tensor
-            where = _aligned(kept, mask.names, leaf)
-            return torch.where(where, leaf.tensor, other[leaf.place])
-
-        results = trial.results(trial.fresh(), trial.call.map(change))
-        for (place, a), (_, b), axis in zip(base, results, axes, strict=False):
-            if axis is not None and a.shape == b.shape:
-                where = _spread(kept, mask.names, a, axis)
-                a, b = torch.where(where, a, 0), torch.where(where, b, 0)
-            found = difference([(place, a)], [(place, b)], rounding=1e-5)
-            if found is not None:
-                raise trial.violation(
-                    f"{found} when only masked positions of {name} changed; {declared.mask} keeps "
-                    f"{[*map(int, kept.reshape(-1, kept.shape[-1])[0].nonzero().flatten())]} "
-                    "in its first row"
-                )
-
-
-def _hold_shortened(trial: Trial, mask: Leaf, name: str, axes: list[Axis | None]) -> None:
-    """Where the last position is masked in all rows, it may as well not be there."""
-    size = mask.tensor.shape[-1]
-    padding = mask.tensor.clone()
-    padding[..., -1] = not trial.declared.mask_keeps
-    padding[..., 0] = bool(trial.declared.mask_keeps)
-    long = trial.call.map(lambda leaf: padding if leaf.place == mask.place else leaf.tensor)
-
-    def shorten(leaf: Leaf) -> Tensor:
-        axis = leaf.axis(name)
-        return leaf.tensor if axis is None else leaf.tensor.narrow(axis, 0, size - 1)
-
-    short = long.map(shorten)
-    try:
-        trial.attempt(trial.fresh(), short)
-    except Exception:
-        return  # it takes no other length
-    kept = (padding if trial.declared.mask_keeps else ~padding)[..., :-1]
-    whole, cut = trial.results(trial.fresh(), long), trial.results(trial.fresh(), short)
-    found = None
-    for (place, a), (_, b), axis in zip(whole, cut, axes, strict=False):
-        if axis is not None:
-            a = axis.narrow(a, 0, size - 1)
-            if a.shape == b.shape:
-                where = _spread(kept, mask.names, a, axis)
-                a, b = torch.where(where, a, 0), torch.where(where, b, 0)
-        found = found or difference([(place, a)], [(place, b)])
-    if found is not None:
-        raise trial.violation(
-            f"{found} when the last position of {name}, masked in all, was cut off"
-        )
-
-
-def _aligned(kept: Tensor, names: tuple[str, ...], leaf: Leaf) -> Tensor:
-    """The mask with the axes that a tensor has, in its order, and 1 for those that it lacks."""
-    own = [axis for axis in leaf.names if axis in names]
-    if sorted(own) == sorted(names):
-        kept = (
-            kept.permute([names.index(axis) for axis in dict.fromkeys(own)])
-            if len({*names}) == len(names)
-            else kept
-        )
-    sizes = iter(kept.shape)
-    return kept.reshape([next(sizes) if axis in names else 1 for axis in leaf.names])
-
-
-def _spread(kept: Tensor, names: tuple[str, ...], result: Tensor, axis: Axis) -> Tensor:
-    """The mask in the shape of a result that has its last axis, and the others before it."""
-    shape = [1] * result.ndim
-    shape[axis.position] = result.shape[axis.position]
-    for i, size in enumerate(kept.shape[:-1]):
-        if i < axis.position and result.shape[i] == size:
-            shape[i] = size
-        elif size != 1:  # its other axes are not in the result as they are in the mask
-            kept = kept.all(i, keepdim=True)
-    return kept.reshape(shape).expand(result.shape)
-
-
 TIME_LAWS: Final = (
     Law(
         "receptive_field",
@@ -375,5 +254,4 @@ TIME_LAWS: Final = (
         _permutation,
         _is_equivariant,
     ),
-    Law("mask", "masked positions do not matter to the others", _mask, _has_mask),
 )
