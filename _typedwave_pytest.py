@@ -10,8 +10,10 @@ import pytest
 
 if TYPE_CHECKING:
     from typedwave.contract.importing import ImportHook
+    from typedwave.testing.checker import Checker
 
 _HOOK: pytest.StashKey["ImportHook"] = pytest.StashKey()
+_CHECKERS: pytest.StashKey[dict[str, "Checker"]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,16 +41,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Loads the modules of the option, before pytest-xdist starts its workers."""
+    targets = dict.fromkeys(session.config.getoption("typedwave_module"))
+    if targets:
+        from typedwave.testing.items import checker_of
+
+        session.config.stash[_CHECKERS] = {target: checker_of(target) for target in targets}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Adds a test for each law and module of the option."""
-    targets = config.getoption("typedwave_module")
-    if targets:
+    for target, checker in config.stash.get(_CHECKERS, {}).items():
         from typedwave.testing.items import law_items
 
-        for target in targets:
-            items += law_items(session, target)
+        added = [*law_items(session, target, checker)]
+        items += added
+        collected = pytest.CollectReport(target, "passed", None, [*added])
+        config.hook.pytest_collectreport(report=collected)
 
 
 @pytest.hookimpl(tryfirst=True)

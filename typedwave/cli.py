@@ -184,12 +184,14 @@ def _inspect(options: Namespace) -> int:
 
 def _check(options: Namespace) -> int:
     try:
-        from typedwave.testing.check import Checker, Row
+        from typedwave.testing.checker import Checker
         from typedwave.testing.loading import load
+        from typedwave.testing.report import Row
     except ModuleNotFoundError as error:
         return _fail(f"check needs {error.name}: pip install 'typedwave[testing]'")
     checker = Checker.of(load(options.target), dict(map(_declaration, options.declare)))
-    laws = checker.laws(options.laws.split(",") if options.laws else None)
+    names = [name.strip() for name in (options.laws or "").split(",") if name.strip()]
+    laws = checker.laws(names or None)
     rows: list[Row] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True, highlight=False)
@@ -203,9 +205,16 @@ def _check(options: Namespace) -> int:
             progress.advance(task)
     report = checker.report(rows)
     if options.json:
-        findings = [{"text": str(f), "repeat": f.repeat} for f in report.findings]
-        table = [{"law": r.law, "outcome": r.outcome, "examples": r.examples} for r in rows]
-        print(json.dumps({"module": report.subject, "laws": table, "findings": findings}))
+        findings = [
+            {"law": f.law, "call": f.call, "differed": f.differed, "where": f.where}
+            | {"repeat": f.repeat, "meant": f.meant, "text": str(f)}
+            for f in report.findings
+        ]
+        table = [
+            {"law": r.law, "outcome": r.outcome, "examples": r.examples, "why": r.why} for r in rows
+        ]
+        found = {"laws": table, "findings": findings, "refused": report.refused}
+        print(json.dumps({"module": report.subject, **found}))
     else:
         print(report)
     return 1 if report.findings else 0

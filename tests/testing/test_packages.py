@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import packages_by_hand
 import pytest
 import torch
@@ -424,7 +425,7 @@ rotary(
     "RotaryEmbedding, use_xpos",
     Scaled,
     {"sizes": {"H": 2}},
-    history="scales of a longer call are cached, in vain: see scales_of_a_longer_sequence",
+    history="scales of a longer call are used again; q @ k stays: see scales_of_a_longer_sequence",
 )
 rotary("RotaryEmbedding, axial", Axial, {})
 encoding(
@@ -700,6 +701,15 @@ taylor(
     | SHORT
     | {"equivariant": ("T", "W")},
 )
+
+
+@pytest.fixture(autouse=True)
+def _same_examples_each_time():
+    """The default profile draws the same ones in each run."""
+    before = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.load_profile("default")
+    yield
+    hypothesis.settings.load_profile(before)
 
 
 @pytest.mark.parametrize("each", TRIED, ids=lambda each: each.name)

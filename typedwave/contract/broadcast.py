@@ -1,5 +1,6 @@
 """``no_broadcast``: an error where two tensors broadcast against each other."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,21 @@ _EXPANDS_FIRST: Final[frozenset[Any]] = frozenset(
 )
 """What expands its arguments before it computes, so that its operations have equal shapes."""
 
-_OURS: Final = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+_MEANT: Final[frozenset[Any]] = frozenset(
+    {
+        torch.einsum,
+        torch.outer,
+        torch.ger,
+        torch.kron,
+        torch.cartesian_prod,
+        torch.cdist,
+        F.multi_head_attention_forward,
+        F.scaled_dot_product_attention,
+    }
+)
+"""What pairs all with all by its very name, or adds masks to one another."""
+
+_OURS: Final = tuple(f"{Path(path).parent}{os.sep}" for path in (torch.__file__, __file__))
 
 
 @contextmanager
@@ -31,8 +46,9 @@ def no_broadcast(*, one_sided: bool = True) -> Iterator[None]:
 
     A bias ``[C]`` added to ``[B, C]`` takes the shape of the other: that is one-sided. ``[B]``
     against ``[B, 1]`` gives ``[B, B]``, a shape that neither had: that is mutual, and in a loss
-    it is nearly always a mistake (pytorch#16045). Every elementwise operation of torch is looked
-    at, in eager mode and in this thread; what autograd computes going back is not.
+    it is nearly always a mistake (pytorch#16045). Looked at are the operations that torch tags as
+    pointwise, and the losses that expand first, in eager mode and in this thread; not what autograd
+    computes going back. Where all pairs are meant, an einsum, ``outer`` or ``cdist`` says so.
 
     Args:
         one_sided: Whether the one-sided kind is allowed. A tensor without axes always is.
@@ -57,7 +73,8 @@ def broadcasts(
     report: Callable[[BroadcastError], None], *, one_sided: bool = True
 ) -> Iterator[None]:
     """Within it, ``report`` is told of each broadcast that `no_broadcast` would refuse."""
-    with _Functions(report, one_sided), _Operations(report, one_sided):
+    operations = _Operations(report, one_sided)
+    with _Functions(operations), operations:
         yield
 
 
@@ -66,9 +83,9 @@ def _raise(error: BroadcastError) -> None:
 
 
 class _Functions(TorchFunctionMode):
-    def __init__(self, report: Callable[[BroadcastError], None], one_sided: bool) -> None:
+    def __init__(self, operations: "_Operations") -> None:
         super().__init__()
-        self._report, self._one_sided = report, one_sided
+        self._operations = operations
 
     def __torch_function__(
         self,
@@ -81,14 +98,19 @@ class _Functions(TorchFunctionMode):
             tensors = [
                 value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)
             ]
-            _look(func.__name__, tensors, self._one_sided, self._report)
-        return func(*args, **(kwargs or {}))
+            self._operations.look(func.__name__, tensors)
+        self._operations.is_paused = func in _MEANT
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._operations.is_paused = False
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, report: Callable[[BroadcastError], None], one_sided: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # by torch
         self._report, self._one_sided = report, one_sided
+        self.is_paused = False
 
     def __torch_dispatch__(
         self,
@@ -97,34 +119,28 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by tor
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if torch.Tag.pointwise in func.tags and torch._C._current_autograd_node() is None:
+        going_back = torch._C._current_autograd_node() is not None
+        if torch.Tag.pointwise in func.tags and not going_back and not self.is_paused:
             tensors = [value for value in args if isinstance(value, Tensor)]
-            _look(func.overloadpacket.__name__, tensors, self._one_sided, self._report)
+            self.look(func.overloadpacket.__name__.rstrip("_"), tensors)
         return func(*args, **(kwargs or {}))
 
-
-def _look(
-    name: str,
-    tensors: Sequence[Tensor],
-    one_sided: bool,
-    report: Callable[[BroadcastError], None],
-) -> None:
-    shapes = {tuple(tensor.shape) for tensor in tensors if tensor.ndim}
-    if len(shapes) < 2:
-        return
-    try:
-        together = tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]  # by torch
-    except RuntimeError:
-        return  # torch refuses it itself
-    if one_sided and together in shapes:
-        return
-    found = [tuple(tensor.shape) for tensor in tensors if tensor.ndim]
-    report(BroadcastError(_line(), name, found, together))
+    def look(self, name: str, tensors: Sequence[Tensor]) -> None:
+        """Reports if the tensors broadcast in a way that is not allowed."""
+        shapes = [tuple(t.shape) for t in tensors if not t.is_nested and t.ndim]
+        if len({*shapes}) < 2:
+            return
+        try:
+            together = tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]  # by torch
+        except RuntimeError:
+            return  # torch refuses it itself
+        if not self._one_sided or together not in shapes:
+            self._report(BroadcastError(_line(), name, shapes, together))
 
 
 def _line() -> str:
     """The file and line outside of torch and of here that asked for the operation."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OURS[:2]):
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

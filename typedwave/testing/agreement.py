@@ -27,7 +27,7 @@ def refuse_unknown(subject: "Subject") -> None:
         "bounds": declared.bounds,
         "ids": declared.ids,
         "mask": [declared.mask] if declared.mask else [],
-        "target": [declared.target] if declared.loss else [],
+        "target": [declared.target] if declared.ignore is not None else [],
     }
     for kind, names in spoken.items():
         for name in names:

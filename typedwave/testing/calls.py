@@ -2,6 +2,9 @@
 
 import dataclasses
 import enum
+import random
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +17,7 @@ from typedwave.contract.hints import describe
 from typedwave.testing.sizes import Sizes
 from typedwave.testing.values import Layout, Values
 
-__all__ = ["Call", "Case", "Leaf", "leaves", "replaced", "said", "seeded"]
+__all__ = ["Call", "Case", "Leaf", "leaves", "quietly", "replaced", "said", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Leaf:
         return self.names.index(name) if name in self.names else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Call:
     """Arguments, the tensors in them, and those without any by name."""
 
@@ -99,6 +102,10 @@ class Call:
     def copy(self) -> "Call":
         """The call with tensors of its own, laid out as they are."""
         return self.map(lambda leaf: _twin(leaf.tensor))
+
+    def __repr__(self) -> str:
+        """The arguments and the case, without numbers."""
+        return f"Call({self}; {self.case!r})"
 
     def __str__(self) -> str:
         """The tensors with the names of their axes: ``x f32[B=2, T=3]``."""
@@ -169,10 +176,30 @@ def said(error: Exception) -> str:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers from a seed, and afterwards those that would have come.
+    """Random numbers of torch, Python and numpy from a seed; afterwards those that were to come.
 
     Not ``torch.manual_seed``, which also notes each call for devices that may be there later.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    state = random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpy_state = numpy.random.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            random.seed(seed)
+            if numpy:
+                numpy.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(state)
+        if numpy:
+            numpy.random.set_state(numpy_state)
+
+
+class quietly(warnings.catch_warnings):  # noqa: N801  # reads as what it does
+    """No warnings: what the module warns of is not what is asked."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from typedwave.testing.calls import Case
 from typedwave.testing.room import Room
-from typedwave.testing.sizes import Size, at_edge, coprime, total
+from typedwave.testing.sizes import Size, apart, at_edge, total
 from typedwave.testing.values import Layout, Values
 
 __all__ = ["cases", "edge_cases"]
@@ -94,13 +94,18 @@ def cases(
         drawn: dict[str, Size] = {}
         for name in sorted(pools, key=lambda name: len(pools[name]) > 1):  # what is given first
             pool, taken = pools[name], {**room.subject.fixed, **drawn}
-            usual = [size for size in pool if not at_edge(size)] or pool
-            if is_edge:
-                edge = [size for size in pool if at_edge(size) or size in drawn.values()]
-                fitting = draw(st.sampled_from([usual, edge or usual]))
+            usual = [size for size in pool if not at_edge(size)] or [*pool]
+            # Each name takes two choices whatever the others took: fewer would be smaller for
+            # hypothesis, and the sizes that it shrinks to larger.
+            at, is_other = draw(st.integers(0, 59)), draw(st.booleans())
+            if is_edge and is_other:
+                fitting = [size for size in pool if at_edge(size) or size in drawn.values()]
+            elif is_edge:
+                fitting = usual
             else:
-                fitting = [size for size in usual if coprime(size, taken)] or usual
-            drawn[name] = draw(st.sampled_from(fitting))
+                fitting = apart(usual, taken)
+            fitting = fitting or usual
+            drawn[name] = fitting[at % len(fitting)]
         drawn = {name: drawn[name] for name in pools}
         choices = {place: draw(found) for place, found in room.subject.choices.items()}
         choices |= chosen or {}

@@ -111,6 +111,9 @@ class Builder:
         )
         if self._argument == subject.declared.mask and subject.declared.padding:
             tensor = tensor.sort(-1, descending=bool(subject.declared.mask_keeps)).values
+        ignore = subject.declared.ignore
+        if ignore is not None and self._argument == subject.declared.target:
+            tensor[tensor == ignore] = least if ignore != least else least + 1
         tensor = lay_out(tensor, case.layout)
         names = tuple(name for name, _ in axes)
         self._found.append(Leaf(place, self._argument, names, tensor))

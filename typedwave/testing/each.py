@@ -1,13 +1,14 @@
 """``each_law``: a test of pytest for each law."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.nn import Module
 
-from typedwave.testing.check import Checker
-from typedwave.testing.finding import Violation
+from typedwave.testing.checker import Checker
+from typedwave.testing.declared import CheckError
 from typedwave.testing.laws import LAWS
 
 __all__ = ["each_law"]
@@ -30,6 +31,9 @@ def each_law(
         seconds: How long to look for calls.
         **declarations: See `Declared`.
 
+    Raises:
+        CheckError: The function takes arguments, or no law has one of the names.
+
     Example:
         >>> from jaxtyping import Float
         >>> from torch import Tensor, nn
@@ -42,17 +46,24 @@ def each_law(
     wanted = [laws] if isinstance(laws, str) else [*(LAWS if laws is None else laws)]
 
     def decorate(factory: Callable[[], Module]) -> Callable[..., None]:
+        takes = ", ".join(inspect.signature(factory).parameters)
+        if takes:
+            raise CheckError(
+                f"each_law: the factory takes no arguments, no fixtures and no self, but "
+                f"{factory.__name__} takes {takes}"
+            )
         checker = Checker.of(factory, declarations)
         chosen = [law.name for law in checker.laws(wanted)]
 
         @pytest.mark.typedwave
         @pytest.mark.parametrize("law", chosen)
         @functools.wraps(factory)
-        def test(law: str, record_property: Callable[[str, object], None]) -> None:
+        def test(law: str, request: pytest.FixtureRequest) -> None:
             row = checker.row(LAWS[law], examples=examples, seconds=seconds)
-            record_property("typedwave", [checker.room.subject.name, row.law, row.outcome])
+            outcome = [checker.room.subject.name, row.law, row.outcome]
+            request.node.user_properties.append(("typedwave", outcome))
             if row.finding is not None:
-                raise Violation(row.finding) from None
+                pytest.fail(str(row.finding), pytrace=False)
             if row.outcome != "held":
                 pytest.skip(row.why)
 

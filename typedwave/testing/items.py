@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from typedwave.testing.check import Checker
+from typedwave.testing.checker import Checker
 from typedwave.testing.declared import CheckError
 from typedwave.testing.finding import Violation
 from typedwave.testing.laws import LAWS, Law
 from typedwave.testing.loading import load
 
-__all__ = ["law_items"]
+__all__ = ["checker_of", "law_items"]
 
 
-def law_items(session: pytest.Session, target: str) -> Iterator[pytest.Item]:
-    """A test for each law of ``package.module:factory``.
+def checker_of(target: str) -> Checker:
+    """What tries laws on ``package.module:factory``.
 
     Raises:
         UsageError: Nothing has that name, or it cannot be checked.
@@ -25,6 +25,11 @@ def law_items(session: pytest.Session, target: str) -> Iterator[pytest.Item]:
         _ = checker.room  # what cannot be called is said now
     except CheckError as error:
         raise pytest.UsageError(f"--typedwave-module: {error}") from None
+    return checker
+
+
+def law_items(session: pytest.Session, target: str, checker: Checker) -> Iterator[pytest.Item]:
+    """A test for each law."""
     for law in LAWS.values():
         yield LawItem.from_parent(
             session, name=law.name, nodeid=f"{target}::{law.name}", checker=checker, law=law

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, Final, TypeVar
 
+from typedwave.testing.calls import said
 from typedwave.testing.declared import CheckError
 
 __all__ = ["declarations_of", "declare", "load"]
@@ -48,14 +49,14 @@ def load(target: str) -> Any:
     """
     module, colon, path = target.partition(":")
     if not (module and colon and path):
-        raise CheckError(f"{target!r} names no module; write package.module:factory")
+        raise CheckError(f"{target!r} has no colon with a name behind it: package.module:factory")
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise CheckError(f"{target}: {module} cannot be imported: {error}") from error
+    except Exception as error:
+        raise CheckError(f"{target}: {module} cannot be imported: {said(error)}") from error
     try:
         return reduce(getattr, path.split("."), found)
     except AttributeError as error:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch.nn.parameter import is_lazy
 
 from typedwave.errors import ContractError, StateError
-from typedwave.testing.calls import Case, said, seeded
+from typedwave.testing.calls import Case, quietly, said, seeded
 from typedwave.testing.declared import CheckError
-from typedwave.testing.sizes import FIRST_SIZES, Size, Sizes, at_edge, coprime, total
+from typedwave.testing.sizes import FIRST_SIZES, Size, Sizes, apart, at_edge, total
 from typedwave.testing.subject import Subject
 
 __all__ = ["Room"]
@@ -61,7 +61,7 @@ class Room:
             return why
         call = self.subject.call(case)
         try:
-            with torch.no_grad(), seeded(0):
+            with torch.no_grad(), seeded(0), quietly():
                 self._module(*call.args, **call.kwargs)
         except StateError:
             self._module = self.subject.fresh()
@@ -120,23 +120,29 @@ class Room:
         )
 
     def _guesses(self, names: Sequence[str]) -> Iterator[dict[str, Size]]:
-        """Sizes for all names: distinct primes; then one, then all from what is likely."""
-        pools = {name: [*self.candidates(name), *self._spoken(name)] for name in names}
-        if all(pools.values()):
-            first = _distinct(pools, self.subject.fixed)
-            yield first
-            singles = [n for n in names if not n.startswith("*")]
-            for name in names:
-                for size in pools[name]:
-                    yield {**first, name: size}
-            for one, two in itertools.combinations(singles, 2):
-                for sizes in itertools.product(pools[one], pools[two]):
-                    yield {**first, one: sizes[0], two: sizes[1]}
-            for size in _SMALL[1:]:  # all equal
-                yield {**first, **dict.fromkeys(singles, size)}
-            yield from (
-                dict(zip(names, sizes, strict=True)) for sizes in itertools.product(*pools.values())
-            )
+        """Sizes for all names: distinct primes; then one, two or all from what is likely."""
+        pools = {
+            name: sorted([*self.candidates(name), *self._spoken(name)], key=at_edge)
+            for name in names
+        }
+        if not all(pools.values()):
+            return
+        first = _distinct(pools, self.subject.fixed)
+        yield first
+        singles = [n for n in names if not n.startswith("*")]
+        for shift in range(1, len(FIRST_SIZES)):  # all of them may be too small
+            larger = itertools.cycle(FIRST_SIZES[shift:])
+            yield {n: next(larger) if n in singles else first[n] for n in names}
+        for name in names:
+            for size in pools[name]:
+                yield {**first, name: size}
+        for size in _SMALL[1:]:
+            yield {**first, **dict.fromkeys(singles, size)}
+        for one, two in itertools.combinations(singles, 2):
+            for sizes in itertools.product(pools[one], pools[two]):
+                yield {**first, one: sizes[0], two: sizes[1]}
+        for every in itertools.product(*pools.values()):
+            yield dict(zip(names, every, strict=True))
 
     @cached_property
     def taken(self) -> Mapping[str, Sequence[Size]]:
@@ -239,7 +245,7 @@ class Room:
             )
         )
         try:
-            with torch.no_grad():
+            with torch.no_grad(), quietly():
                 self._module(*filled.args, **filled.kwargs)
         except ContractError as error:
             return not all(m.subject in self.subject.hints for m in error.mismatches)
@@ -294,6 +300,6 @@ def _distinct(pools: Mapping[str, Sequence[Size]], fixed: Sizes) -> dict[str, Si
     chosen: dict[str, Size] = {}
     for name in sorted(pools, key=lambda name: len(pools[name]) > 1):  # those that are given first
         taken = {**fixed, **chosen}
-        fitting = [size for size in pools[name] if not at_edge(size) and coprime(size, taken)]
-        chosen[name] = (fitting or [*pools[name]])[0]
+        usual = [size for size in pools[name] if not at_edge(size)] or [*pools[name]]
+        chosen[name] = (apart(usual, taken) or usual)[0]
     return {name: chosen[name] for name in pools}

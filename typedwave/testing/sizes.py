@@ -3,7 +3,7 @@
 import ast
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from typedwave.contract.axes import Axis, Binding, Bindings, read_axes
@@ -12,8 +12,8 @@ __all__ = [
     "FIRST_SIZES",
     "Size",
     "Sizes",
+    "apart",
     "at_edge",
-    "coprime",
     "divisors",
     "named_shape",
     "names_of",
@@ -100,20 +100,20 @@ def _constant(node: ast.expr) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def coprime(size: Size, chosen: Mapping[str, Size]) -> bool:
-    """Whether a size has no divisor in common with those of other names, and is none of them."""
-    own = size if isinstance(size, tuple) else (size,)
-    taken = [
-        one
-        for other in chosen.values()
-        for one in (other if isinstance(other, tuple) else (other,))
-    ]
-    return all(math.gcd(a, b) == 1 and a != b for a in own for b in taken)
+def apart(sizes: Sequence[Size], chosen: Mapping[str, Size]) -> list[Size]:
+    """The sizes that have no divisor in common with those of other names; else that are others."""
+    taken = [one for other in chosen.values() for one in _each(other)]
+    coprime = [s for s in sizes if all(math.gcd(a, b) == 1 for a in _each(s) for b in taken)]
+    return coprime or [size for size in sizes if not {*_each(size)} & {*taken}]
+
+
+def _each(size: Size) -> tuple[int, ...]:
+    return size if isinstance(size, tuple) else (size,)
 
 
 def at_edge(size: Size) -> bool:
     """Whether a size hides mistakes: below 2, or equal ones under a star."""
-    sizes = size if isinstance(size, tuple) else (size,)
+    sizes = _each(size)
     return any(size < 2 for size in sizes) or len({*sizes}) < len(sizes) or not sizes
 
 

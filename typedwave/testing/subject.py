@@ -27,7 +27,7 @@ from typedwave.contract.hints import (
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import StateContract
 from typedwave.testing.agreement import refuse_unknown
-from typedwave.testing.calls import Call, Case, Leaf, leaves, seeded
+from typedwave.testing.calls import Call, Case, Leaf, leaves, said, seeded
 from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.drawing import Builder, can_be_drawn, choices_of, shapes_of
 from typedwave.testing.sizes import divisors, named_shape, names_of
@@ -115,16 +115,14 @@ class Subject:
                 )
             return _Function(self._source)
         with seeded(seed):
+            name = getattr(self._source, "__name__", "the factory")
             try:
                 made = self._source()
-            except TypeError as error:
-                if isinstance(self._source, type):
-                    raise CheckError(
-                        f"{error}; give a function without arguments that makes it"
-                    ) from None
-                raise
+            except Exception as error:
+                hint = "; give a function without arguments that makes one"
+                hint = hint if isinstance(self._source, type) else ""
+                raise CheckError(f"{name} raised {said(error)}{hint}") from error
         if not isinstance(made, Module):
-            name = getattr(self._source, "__name__", "the factory")
             raise CheckError(f"{name} made no torch.nn.Module, but {describe(made)}")
         return made
 
@@ -239,11 +237,14 @@ class Subject:
         }
 
     @cached_property
+    def _hinted(self) -> list[str]:
+        result = (array.dim_str for array in array_hints(self.result_hint))
+        return [*(shape for _, shape in self.shapes), *result]
+
+    @cached_property
     def divisors(self) -> dict[str, int]:
         """By what the size of a name has to be divisible."""
-        shapes = [shape for _, shape in self.shapes]
-        shapes += [array.dim_str for array in array_hints(self.result_hint)]
-        return divisors(shapes, self._scope({}))
+        return divisors(self._hinted, self._scope({}))
 
     @cached_property
     def batch(self) -> str | None:
@@ -316,10 +317,15 @@ class Subject:
     def impossible(self, case: Case) -> str | None:
         """Why no call can be made of a case: a size would be negative, or the tensors too large."""
         sizes = {**self.fixed, **case.sizes}
+        scope = self._scope(case.choices)
+        for name, by in divisors(self._hinted, scope).items():
+            size = sizes.get(name, 0)
+            if not isinstance(size, tuple) and size % by:
+                return f"{name} = {size} is not divisible by {by}"
         hinted = [*self.shapes, *(("result", a.dim_str) for a in array_hints(self.result_hint))]
         for place, shape in hinted:
             try:
-                axes = named_shape(shape, place, sizes, self._scope(case.choices))
+                axes = named_shape(shape, place, sizes, scope)
             except Exception:  # a name that only the result has, say
                 continue
             for text, size in axes:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from hypothesis import reject
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, Case, leaves, seeded
+from typedwave.testing.calls import Call, Case, leaves, said, seeded
 from typedwave.testing.finding import Finding, Violation
 from typedwave.testing.room import Room
 
@@ -53,7 +53,7 @@ class Trial:
     room: Room
     case: Case
     meant: str = ""
-    seed: int = 0
+    passed: list[str] = field(default_factory=list)
     call: Call = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,8 +74,13 @@ class Trial:
             return self.attempt(module, call, seed=seed)
         except (Violation, KeyboardInterrupt):
             raise
-        except Exception:
-            reject()
+        except Exception as error:
+            self.pass_over(said(error))
+
+    def pass_over(self, why: str) -> NoReturn:
+        """Leaves this case: it is no example of the law."""
+        self.passed.append(why)
+        reject()
 
     def attempt(
         self,

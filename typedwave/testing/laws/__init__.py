@@ -8,6 +8,7 @@ from typedwave.testing.laws.kinds import KIND_LAWS
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.losses import LOSS_LAWS
 from typedwave.testing.laws.masks import MASK_LAWS
+from typedwave.testing.laws.saving import SAVING_LAWS
 from typedwave.testing.laws.state import STATE_LAWS
 from typedwave.testing.laws.time import TIME_LAWS
 
@@ -17,6 +18,7 @@ LAWS: Final = {
     law.name: law
     for law in (
         *STATE_LAWS,
+        *SAVING_LAWS,
         *BATCH_LAWS,
         *TIME_LAWS,
         *MASK_LAWS,

@@ -12,7 +12,14 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from typedwave.testing.calls import Call, Leaf, said
 from typedwave.testing.laws.law import Law, Untried
-from typedwave.testing.laws.moves import axes_of_result, folded, other_call, permuted, picked
+from typedwave.testing.laws.moves import (
+    axes_of_result,
+    folded,
+    other_call,
+    permuted,
+    picked,
+    untold,
+)
 from typedwave.testing.room import Room
 from typedwave.testing.trial import Trial, difference
 
@@ -56,6 +63,8 @@ def _hold_apart(trial: Trial, training: bool) -> None:
     if training and difference(base, trial.results(module(), seed=trial.case.seed + 1)):
         return  # other values may draw other numbers
     axes = axes_of_result(trial, name, base)
+    if not any(axes):
+        trial.pass_over(untold(name))
     size = _batch_of(call, name)
     for kept, scale in ((0, 1.0), (size - 1, 30.0)):
         changed = other_call(trial, name, keep=kept, scale=scale)
@@ -146,6 +155,8 @@ def _batch_size(trial: Trial) -> None:
     size = _batch_of(call, name)
     base = trial.results(trial.fresh())
     axes = axes_of_result(trial, name, base)
+    if not any(axes):
+        trial.pass_over(untold(name))
     for start, stop in ((0, 1), (size - 1, size), (0, size - 1)):
 
         def narrow(leaf: Leaf, start: int = start, stop: int = stop) -> Tensor:
@@ -244,6 +255,10 @@ def _statistics(trial: Trial) -> None:
     base = trial.results(module, call)
     if difference(base, trial.results(module, call, seed=trial.case.seed + 1)):
         return  # random in training
+    name = trial.subject.batch
+    assert name is not None
+    batched = [i for i, axis in enumerate(axes_of_result(trial, name, base)) if axis is not None]
+    base = [base[i] for i in batched]
     done, before = 2, float("inf")
     quiet = {part: part.training for part in module.modules()}
     for steps in _STEPS:
@@ -252,7 +267,8 @@ def _statistics(trial: Trial) -> None:
                 trial.run(module, call)
         done = steps
         module.eval()
-        gap, found = _gap(base, trial.results(module, call))
+        results = trial.results(module, call)
+        gap, found = _gap(base, [results[i] for i in batched])
         for part, was in quiet.items():
             part.training = was
         if gap < 0.08:

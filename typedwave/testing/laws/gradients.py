@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
-from hypothesis import reject
 from hypothesis.errors import UnsatisfiedAssumption
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, Leaf, leaves, seeded
+from typedwave.testing.calls import Call, Leaf, leaves, said, seeded
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.moves import enliven, gradients
 from typedwave.testing.room import Room
@@ -119,8 +118,8 @@ def _hold_derivative(
         tensor.requires_grad_()
     try:
         result = value()
-    except Exception:
-        reject()
+    except Exception as error:
+        trial.pass_over(said(error))
     grads: tuple[Tensor | None, ...]
     made = [t for t in result if t.requires_grad]
     weights = _weights(result, trial.case.seed)
@@ -149,8 +148,8 @@ def _hold_derivative(
 
     try:
         slopes = [(at(step) - at(-step)) / (2 * step) for step in (1e-4, 1e-5, 1e-6)]
-    except Exception:
-        reject()
+    except Exception as error:
+        trial.pass_over(said(error))
     scale = max(*map(abs, slopes), abs(claimed), 1e-3)
     if max(slopes) - min(slopes) > 1e-3 * scale or not all(map(_finite, (*slopes, claimed))):
         return
@@ -204,8 +203,8 @@ def _finite_results(trial: Trial) -> None:
     with seeded(trial.case.seed):
         try:
             result = [t for _, t in leaves(module(*given.args, **given.kwargs))]
-        except Exception:
-            reject()
+        except Exception as error:
+            trial.pass_over(said(error))
     floats = [t for t in result if t.is_floating_point()]
     for place, tensor in leaves(result):
         if tensor.is_floating_point() and not tensor.isfinite().all():

@@ -81,7 +81,6 @@ def _with_ignored(trial: Trial, name: str, size: int) -> tuple[Call, Tensor]:
     if trial.declared.ignore is None:
         return trial.call, counts
     ignore = trial.declared.ignore
-    each[each == ignore] = 0 if ignore else 1
     for i in range(size):
         away = i % each.shape[1]
         each[i, each.shape[1] - away :] = ignore

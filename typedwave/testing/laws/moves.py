@@ -24,6 +24,7 @@ __all__ = [
     "permuted",
     "picked",
     "swapped",
+    "untold",
 ]
 
 
@@ -107,6 +108,11 @@ def _scaled(a: Sequence[int], b: Sequence[int], size: int, other: int) -> Axis |
     if len(moved) == 1 and a[moved[0]] * other == b[moved[0]] * size and a[moved[0]] % size == 0:
         return Axis(moved[0], size)
     return None
+
+
+def untold(name: str) -> str:
+    """Why a case says nothing: an axis of the arguments was not found in the result."""
+    return f"which axis of the result is {name} cannot be told: give spec={{'return': ...}}"
 
 
 def picked(
