@@ -1393,6 +1393,31 @@ class WeighsExamplesByLength(SmoothedTokens):
         return losses.sum() / kept.sum().clamp(min=1)
 
 
+# --- copies ---------------------------------------------------------------------------------------
+
+
+class TiedWeights(nn.Module):
+    """A layer and back, with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 3, bias=False)
+
+    def back(self, x: Tensor) -> Tensor:
+        return x @ self.layer.weight
+
+    def forward(self, x: Float[Tensor, "B 8"]) -> Float[Tensor, "B 8"]:
+        return self.back(torch.tanh(self.layer(x)))
+
+
+class TiesByLambda(TiedWeights):
+    """Ties by a lambda, in which self is the original for ever, in each copy of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = lambda x: x @ self.layer.weight  # type: ignore[method-assign]
+
+
 # --- the list -------------------------------------------------------------------------------------
 
 
@@ -1522,6 +1547,8 @@ TWINS: dict[str, Twin] = {
         "state_dict", RemembersPlainAttributes, BatchNorm, COUPLED),
     "running statistics are not persistent": Twin(
         "state_dict", RemembersWithoutSaving, BatchNorm, COUPLED),
+    # copied
+    "weights tied by a lambda": Twin("copied", TiesByLambda, TiedWeights),
     # registered
     "layers in a list": Twin("registered", KeepsLayersInAList, Stack, WIDE),
     "plain tensor that requires grad": Twin("registered", LearnsAPlainTensor, Temperature),

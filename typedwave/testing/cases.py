@@ -26,14 +26,14 @@ def edge_cases(
     chosen: Mapping[str, Any] | None = None,
     **_: Any,
 ) -> Iterator[Case]:
-    """The first case; then the smallest sizes of each name; then all names of one size.
+    """The first case in all kinds; the smallest sizes of each name; all names of one size.
 
     Args:
         room: What the module takes.
         sizes: The only sizes of some names.
         least_edge: The smallest of all; None for the first case only.
-        values: The first of these is taken.
-        layouts: Likewise.
+        values: The kinds of numbers; sizes at the edge have the first.
+        layouts: The layouts, likewise.
         chosen: What to choose at some places.
         **_: The other arguments of `cases`.
     """
@@ -41,7 +41,7 @@ def edge_cases(
     choices = {**room.base.choices, **(chosen or {})}
     first = room.base.sizes
     first = {n: first[n] if first[n] in sizes.get(n, [first[n]]) else sizes[n][0] for n in first}
-    drawn: list[dict[str, Size]] = [first]
+    drawn: list[dict[str, Size]] = []
     for name in first if least_edge is not None else ():
         pool = sizes.get(name, room.taken[name])
         small = [size for size in pool if (least_edge or 0) <= total(size) <= 1]
@@ -52,10 +52,12 @@ def edge_cases(
         for name in singles[1:]:
             common &= {*sizes.get(name, room.taken[name])}
         drawn += [{**first, **dict.fromkeys(singles, n)} for n in sorted(common - {0, 1})[:1]]
-    for made in drawn:
+    made_of = [(first, kind, layout) for kind in values for layout in layouts]
+    made_of += [(made, values[0], layouts[0]) for made in drawn]
+    for made, kind, layout in made_of:
         case = room.with_ids(Case(made, choices))
         if room.refusal(case) is None:
-            yield dataclasses.replace(case, values=values[0], layout=layouts[0])
+            yield dataclasses.replace(case, values=kind, layout=layout)
 
 
 def cases(
