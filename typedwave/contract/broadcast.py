@@ -122,7 +122,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by tor
         going_back = torch._C._current_autograd_node() is not None
         if torch.Tag.pointwise in func.tags and not going_back and not self.is_paused:
             tensors = [value for value in args if isinstance(value, Tensor)]
-            self.look(func.overloadpacket.__name__.rstrip("_"), tensors)
+            self.look(func.overloadpacket.__name__.strip("_"), tensors)
         return func(*args, **(kwargs or {}))
 
     def look(self, name: str, tensors: Sequence[Tensor]) -> None:

@@ -60,6 +60,8 @@ def _refuse_axes(subject: "Subject") -> None:
                 raise CheckError(
                     f"{kind} speaks of an axis {name!r}, but the axes of {subject.name} are {has}"
                 )
+    if subject.time is not None and subject.time not in (*subject.names, *subject.fixed):
+        raise CheckError(f"time is {subject.time!r}, which stands for any number of axes")
     if (declared.causal or declared.receptive_field is not None) and subject.time is None:
         raise CheckError(
             "causal and receptive_field need an axis of time, and none is called T or time: say "

@@ -110,7 +110,10 @@ class Call:
     def __str__(self) -> str:
         """The tensors with the names of their axes: ``x f32[B=2, T=3]``."""
         shown = [f"{leaf.place} {_named(leaf)}" for leaf in self.leaves]
-        shown += [f"{name} {describe(value)}" for name, value in self.plain.items()]
+        for name, value in self.plain.items():
+            shown.append(
+                f"{name} {_code(value) if isinstance(value, enum.Enum) else describe(value)}"
+            )
         return ", ".join(shown) or "no arguments"
 
 

@@ -132,7 +132,7 @@ class Checker:
                 def run() -> None:
                     for edge in edges:
                         with contextlib.suppress(UnsatisfiedAssumption):
-                            test(edge)
+                            _twice(test, edge)
                     if len(edges) < count:
                         quiet(given(drawn)(test))()
 
@@ -169,13 +169,13 @@ class Checker:
             run.finish()
         except Violation as violation:
             broken = violation
-        except Flaky:
+        except (Flaky, _OnceError):
             assert run.last is not None
             finding = run.last.finding
             broken = Violation(
                 dataclasses.replace(finding, differed=f"{finding.differed} (but not each time)")
             )
-        except (Unsatisfiable, _GivenUpError):
+        except (Unsatisfiable, UnsatisfiedAssumption, _GivenUpError):
             return Row(law.name, "not tried", why=run.why)
         took = time.monotonic() - begun
         if broken is not None:
@@ -236,6 +236,19 @@ class _Run:
     def finish(self) -> None:
         if self._law.finish is not None and self._trial is not None:
             self._law.finish(self._kept, self._trial)
+
+
+class _OnceError(Exception):
+    """A case has broken a law, and the same case has not."""
+
+
+def _twice(test: Callable[[Case], None], case: Case) -> None:
+    """Tries a case; one that breaks the law is tried again."""
+    try:
+        test(case)
+    except Violation:
+        test(case)
+        raise _OnceError from None
 
 
 def _is_default(profile: settings) -> bool:

@@ -97,7 +97,10 @@ class Builder:
     def _tensor(self, hint: Any, place: str) -> Tensor:
         subject, case = self._subject, self._case
         sizes = {**subject.fixed, **case.sizes}
-        axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
+        try:
+            axes = named_shape(hint.dim_str, _general(place), sizes, self._scope)
+        except Exception as error:
+            raise CheckError(f"{place}: {spell(hint)} cannot be read: {error}") from None
         dtype = dtype_of(hint, case.dtype or subject.floating)
         least, below = self._ids(sizes)
         tensor = make(

@@ -59,13 +59,16 @@ def each_law(
         @pytest.mark.parametrize("law", chosen)
         @functools.wraps(factory)
         def test(law: str, request: pytest.FixtureRequest) -> None:
-            row = checker.row(LAWS[law], examples=examples, seconds=seconds)
+            try:
+                row = checker.row(LAWS[law], examples=examples, seconds=seconds)
+            except CheckError as error:
+                pytest.fail(str(error), pytrace=False)
             outcome = [checker.room.subject.name, row.law, row.outcome]
             request.node.user_properties.append(("typedwave", outcome))
             if row.finding is not None:
                 pytest.fail(str(row.finding), pytrace=False)
             if row.outcome != "held":
-                pytest.skip(row.why)
+                raise pytest.skip.Exception(row.why, _use_item_location=True)
 
         del test.__wrapped__  # whose signature pytest would read
         return test

@@ -52,14 +52,14 @@ class LawItem(pytest.Item):
         if row.finding is not None:
             raise Violation(row.finding)
         if row.outcome != "held":
-            pytest.skip(row.why)
+            raise pytest.skip.Exception(row.why, _use_item_location=True)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """The finding alone: where it was raised says nothing."""
-        if isinstance(excinfo.value, Violation):
+        if isinstance(excinfo.value, Violation | CheckError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """How the test is called."""
-        return self.nodeid.partition(":")[0], None, self.nodeid
+        return self.nodeid.partition(":")[0], None, self.name

@@ -122,7 +122,10 @@ class Room:
     def _guesses(self, names: Sequence[str]) -> Iterator[dict[str, Size]]:
         """Sizes for all names: distinct primes; then one, two or all from what is likely."""
         pools = {
-            name: sorted([*self.candidates(name), *self._spoken(name)], key=at_edge)
+            name: sorted(
+                (size for size in (*self.candidates(name), *self._spoken(name)) if total(size)),
+                key=at_edge,
+            )
             for name in names
         }
         if not all(pools.values()):
@@ -130,14 +133,14 @@ class Room:
         first = _distinct(pools, self.subject.fixed)
         yield first
         singles = [n for n in names if not n.startswith("*")]
-        for shift in range(1, len(FIRST_SIZES)):  # all of them may be too small
-            larger = itertools.cycle(FIRST_SIZES[shift:])
-            yield {n: next(larger) if n in singles else first[n] for n in names}
+        free = [name for name in singles if name not in self.subject.declared.sizes]
+        for shift in range(1, len(FIRST_SIZES) - len(free) + 1):  # all of them may be too small
+            yield {**first, **dict(zip(free, FIRST_SIZES[shift:], strict=False))}
         for name in names:
             for size in pools[name]:
                 yield {**first, name: size}
         for size in _SMALL[1:]:
-            yield {**first, **dict.fromkeys(singles, size)}
+            yield {**first, **dict.fromkeys(free, size)}
         for one, two in itertools.combinations(singles, 2):
             for sizes in itertools.product(pools[one], pools[two]):
                 yield {**first, one: sizes[0], two: sizes[1]}
@@ -154,7 +157,7 @@ class Room:
         for name in self.subject.names:
             taken = self._accepted(name, self.candidates(name))
             more = self._accepted(name, self._spoken(name)) if len(taken) < 2 else []
-            taken = [*dict.fromkeys([*taken, *more])]
+            taken = [*dict.fromkeys([*taken, *more, self.base.sizes[name]])]
             many = [size for size in taken if size not in (0, 1)]
             # Beside one size alone, 1 is taken since it broadcasts, and no other is meant.
             found[name] = many if len(many) == 1 and len(taken) > 1 else taken

@@ -203,9 +203,12 @@ class Subject:
             others = others[1:]
         signature = inspect.Signature([own, *others])
         claims = self.claims(call, result)
-        return in_scope(
-            signature, (self.owner, *call.args), call.kwargs, lambda: first_refused(claims)
-        )
+        try:
+            return in_scope(
+                signature, (self.owner, *call.args), call.kwargs, lambda: first_refused(claims)
+            )
+        except (AttributeError, NameError) as error:
+            raise CheckError(f"an annotation of {self.name} cannot be read: {error}") from None
 
     # axes
 

@@ -110,7 +110,8 @@ class Trial:
         """The tensors in the result, without a graph."""
         with torch.no_grad():
             result = self.run(module, call, seed=seed)
-        return [(place, tensor.detach()) for place, tensor in leaves(result)]
+        found = [(place, tensor.detach()) for place, tensor in leaves(result)]
+        return found or self.pass_over("its result holds no tensors")
 
     def recorded(self, module: Module, call: Call, *, seed: int | None = None) -> list[Step]:
         """The calls of all submodules during a run, in the order in which they ended."""

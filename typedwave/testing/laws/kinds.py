@@ -73,7 +73,7 @@ def _dtype(trial: Trial) -> None:
 
 def _has_device(room: Room) -> Mapping[str, Any] | Untried:
     module = room.subject.module
-    if not room.subject.call(room.base).leaves and not any(module.state_dict().values()):
+    if not room.subject.call(room.base).leaves and not module.state_dict():
         return Untried("neither it nor its arguments hold tensors")
     return {"least_edge": None}
 

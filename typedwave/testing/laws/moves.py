@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.contract.hints import alternatives, is_array
+from typedwave.contract.hints import alternatives, is_array, record_fields
 from typedwave.testing.calls import Call, Leaf
 from typedwave.testing.sizes import named_shape
 from typedwave.testing.trial import Trial
@@ -64,19 +64,38 @@ def axes_of_result(
     size = size[0] if isinstance(size, tuple) and size else size
     if not isinstance(size, int):
         return [None] * len(results)
-    hint = subject.result_hint
-    arrays = [member for member in alternatives(hint) if is_array(member)] if hint else []
-    if len(arrays) == 1 and len(results) == 1:
-        sizes = {**subject.fixed, **case.sizes}
-        try:
-            axes = named_shape(arrays[0].dim_str, "result", sizes, {"self": subject.module})
-        except (KeyError, LookupError, NameError):
-            axes = ()
-        if axes and tuple(size for _, size in axes) == tuple(results[0][1].shape):
-            names = [axis for axis, _ in axes]
-            if name in names:
-                return [Axis(names.index(name), size)]
-    return _tried(trial, name, size, results)
+    found: list[Axis | None] = []
+    for hint, (_, tensor) in zip(_hints(subject.result_hint, len(results)), results, strict=True):
+        names = _names(trial, hint, tensor)
+        found.append(Axis(names.index(name), size) if name in names else None)
+    if all(found):
+        return found
+    tried = _tried(trial, name, size, results)
+    return [told or other for told, other in zip(found, tried, strict=True)]
+
+
+def _hints(hint: Any, count: int) -> list[Any]:
+    """The array annotation of each tensor of a result; None where it cannot be told."""
+    arrays = [member for member in alternatives(hint) if is_array(member)]
+    if len(arrays) == count == 1:
+        return arrays
+    parts = [*(record_fields(hint).values() or get_args(hint))]
+    is_told = len(parts) == count and all(map(is_array, parts))
+    return parts if is_told else [None] * count
+
+
+def _names(trial: Trial, hint: Any, tensor: Tensor) -> list[str]:
+    """The names of the axes of a tensor, if its annotation gives it this shape."""
+    if hint is None:
+        return []
+    subject = trial.subject
+    sizes = {**subject.fixed, **trial.case.sizes}
+    try:
+        axes = named_shape(hint.dim_str, "result", sizes, {"self": subject.owner})
+    except Exception:  # a name that only the result has, say
+        return []
+    fits = tuple(size for _, size in axes) == tuple(tensor.shape)
+    return [name for name, _ in axes] if fits else []
 
 
 def _tried(
