@@ -163,6 +163,11 @@ class Room:
             found[name] = many if len(many) == 1 and len(taken) > 1 else taken
         return found
 
+    def may_be(self, name: str, size: int) -> bool:
+        """Whether nothing is declared that keeps a name from a size."""
+        declared = self.subject.declared.sizes.get(name.removeprefix("*"))
+        return declared is None or size in ([declared] if isinstance(declared, int) else declared)
+
     def accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
         """Those of some sizes of a name that the module takes; only declared ones, if any are."""
         if name not in self.subject.names:

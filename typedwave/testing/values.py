@@ -54,7 +54,7 @@ def make(
         case "counting":
             drawn = (torch.arange(count, dtype=torch.float64) % 7 - 3).reshape(shape)
         case "constant":
-            drawn = torch.full(shape, 1.5, dtype=torch.float64)
+            drawn = torch.full(shape, 1.1, dtype=torch.float64)  # whose square is rounded
         case "zero":
             drawn = torch.zeros(shape, dtype=torch.float64)
         case "large":

@@ -90,6 +90,8 @@ def _hold_cut(trial: Trial, made: Callable[[], Module], axes: list[Axis | None],
     until = size - 1 - (after or 0)
     if after is None or until < 1 or trial.declared.random:
         return
+    if not trial.room.may_be(name, size - 1):
+        return
 
     def cut(leaf: Leaf) -> Tensor:
         axis = leaf.axis(name)
