@@ -16,5 +16,14 @@ def _one_thread_each():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def default_profile():
+    """Hypothesis's own profile, by which the kit takes twenty examples, always the same ones."""
+    profile = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.load_profile("default")
+    yield
+    hypothesis.settings.load_profile(profile)
+
+
 # Read by mypy, not run.
 collect_ignore = ["typing"]

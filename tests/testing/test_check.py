@@ -84,7 +84,6 @@ def test_a_finding_of_a_function_bears_its_name():
     assert "<" not in check(lambda: Centers(), laws="order").subject
 
 
-@pytest.mark.xfail(strict=True, reason="D60: an enum is shown by its type")
 def test_the_choices_of_a_call_are_shown():
     (finding,) = check(Chooses, laws="independence").findings
     assert finding.call == "x f32[B=2, T=3], mode Mode.CENTERED"

@@ -184,6 +184,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         "causal and receptive_field need an axis of time, and none is called T or time: say "
         "time='...'; the axes of Scales are B",
     ),
+    (Scales, {"time": "B"}, "time is 'B', which stands for any number of axes"),
     # values
     (Looks, {"sizes": {"B": -1}}, f"sizes: B is -1; {SIZES}"),
     (Looks, {"sizes": {"B": ()}}, f"sizes: B is (); {SIZES}"),
@@ -228,19 +229,30 @@ def test_check_says(source, options, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.xfail(strict=True, reason="D55: KeyError: 'B'")
-def test_an_axis_under_a_star_is_no_axis_of_time():
-    with pytest.raises(CheckError):
-        check(Scales, causal=True, time="B")
-
-
-@pytest.mark.xfail(strict=True, reason="D56: AttributeError of the annotation's own")
 def test_an_attribute_in_a_shape_that_is_not_there():
-    def shorter(x: Float[Tensor, "B T"]) -> Float[Tensor, "B T//{self.missing}"]:
-        return x
+    class Shortens(nn.Module):
+        def forward(self, x: Float[Tensor, "B T"]) -> Float[Tensor, "B T//{self.missing}"]:
+            return x
 
-    with pytest.raises(CheckError):
-        check(shorter)
+    with pytest.raises(CheckError) as caught:
+        check(Shortens)
+    assert str(caught.value) == (
+        f"an annotation of {Shortens.__name__} cannot be read: 'Shortens' object has no attribute "
+        "'missing'"
+    )
+
+
+def test_what_takes_empty_tensors_only():
+    def draws(p: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        assert not p.numel(), "too many"
+        return p
+
+    with pytest.raises(CheckError) as caught:
+        check(draws, laws="annotation")
+    assert str(caught.value) == (
+        "draws takes no call that was tried; the first one was p f32[B=2]: AssertionError: too "
+        f"many. {WHAT_IT_NEEDS}"
+    )
 
 
 def test_what_a_factory_raises_is_said_and_kept():

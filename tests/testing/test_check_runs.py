@@ -107,7 +107,6 @@ def test_on_ci_there_are_as_many_examples_as_elsewhere():
     assert check(Halves, laws="order").rows[0].examples == 20
 
 
-@pytest.mark.xfail(strict=True, reason="D59: UnsatisfiedAssumption")
 def test_a_case_that_the_module_refuses_is_not_tried():
     (row,) = check(
         nn.Linear(3, 3),
@@ -116,3 +115,13 @@ def test_a_case_that_the_module_refuses_is_not_tried():
         case=Case({"B": 2, "C": 5}),
     ).rows
     assert row.outcome == "not tried"
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in row.why
+
+
+def test_no_law_holds_of_a_forgotten_return():
+    class Forgets(nn.Module):
+        def forward(self, x: Float[Tensor, "B T"]):
+            x.mul(2)
+
+    report = check(Forgets, laws=["purity", "order", "independence", "batch_size"])
+    assert {row.why for row in report.rows} == {"its result holds no tensors"}

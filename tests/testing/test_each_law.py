@@ -165,7 +165,6 @@ def test_what_cannot_be_checked_fails_and_says_why(pytester):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="D63: a CheckError comes with its traceback")
 def test_what_cannot_be_checked_shows_no_source_of_ours(pytester):
     pytester.makepyfile(test_nets=SOURCE)
     result = pytester.runpytest_inprocess("-k", "nothing or raises")

@@ -240,7 +240,8 @@ tcn(
     "TemporalConv1d, kernel_size=1, streamed",
     lambda: Streamed(TemporalConv1d(4, 6, 1), graph=False),
     {"stateful": True, "unused": "layer"},
-    state_dict="its buffer grows, and does not fit into a new layer: see pointwise_stream_grows",
+    state="its buffer of no positions grows with each call: see pointwise_stream_grows",
+    state_dict="a buffer that has grown does not fit into a new layer",
 )
 
 # --- x-transformers -------------------------------------------------------------------------------
@@ -333,6 +334,8 @@ xt(
     lambda: TransformerWrapper(**LM, attn_layers=Decoder(**SMALL), tie_embedding=True),
     TOKENS,
     copied="a copy takes its logits from the embedding of the original: see tied_to_the_original",
+    state_dict="the same: it was loaded into a copy",
+    dtype="the same: it was asked of a copy",
 )
 xt(
     "ContinuousTransformerWrapper",

@@ -76,7 +76,7 @@ def test_a_run_shows_findings_and_ends_with_what_held(project):
     result.assert_outcomes(passed=4, failed=1, skipped=3, deselected=2 * len(LAWS) - 7)
     result.stdout.fnmatch_lines(
         [
-            "*__ nets.models:Centers::independence __*",
+            "*__ independence __*",
             "independence: examples of a batch do not influence one another",
             "  module    Centers",
             "  call      x f32[[]B=2, T=3, 4[]]",
@@ -120,7 +120,6 @@ def test_instances_and_what_is_inside_of_a_class_have_a_name_too(project):
     result.assert_outcomes(passed=1, deselected=len(LAWS))
 
 
-@pytest.mark.xfail(strict=True, reason="D65: nets::models:Halves::purity")
 def test_a_verbose_run_shows_the_id(project):
     result = project.run("nets.models:Halves", options=("-k", "purity", "-v"))
     result.stdout.fnmatch_lines(["nets.models:Halves::purity PASSED *"])

@@ -53,6 +53,11 @@ EXPLAINED: list[tuple[str, tuple[str, ...], str]] = [
         "it has no statistics but those of the batch, in eval mode either",
     ),
     (
+        "GroupNorm.*affine=False",
+        ("batch_size",),
+        "with one value in each group it refuses a batch of one, and of that only",
+    ),
+    (
         "FractionalMaxPool",
         ("purity",),
         "it draws its regions in eval mode too",
@@ -78,7 +83,7 @@ EXPLAINED: list[tuple[str, tuple[str, ...], str]] = [
         "its gradient is that of the logits behind a log_softmax (torch's open issue 52241)",
     ),
     (
-        "(MultiLabelSoftMargin|GaussianNLL|PoissonNLL)Loss",
+        "(MultiLabelSoftMargin|GaussianNLL|PoissonNLL|KLDiv|HingeEmbedding)Loss",
         ("broadcast",),
         "a target of another shape is broadcast in silence; MSELoss and others warn of it",
     ),
@@ -88,9 +93,9 @@ EXPLAINED: list[tuple[str, tuple[str, ...], str]] = [
         "positions weigh as their classes do, so that examples do not count alike",
     ),
     (
-        r".*(CrossEntropy|NLL)Loss.*ignore_index=\d",
+        r"LinearCrossEntropyLoss\(in_features=8.*ignore_index=\d",
         ("finite",),
-        "the mean of no position is NaN, where all happen to be ignored",
+        "the mean of no position is NaN, where the only target of no batch is the ignored one",
     ),
     (
         "Embedding.*max_norm",

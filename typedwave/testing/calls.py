@@ -174,7 +174,8 @@ def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 def said(error: Exception) -> str:
     """The kind and the first line of an error of somebody else."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first.partition('  (Could this error message')[0]}"
 
 
 @contextmanager

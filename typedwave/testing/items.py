@@ -62,4 +62,4 @@ class LawItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """How the test is called."""
-        return self.nodeid.partition(":")[0], None, self.name
+        return self.nodeid.partition(":")[0], 0, self.name
