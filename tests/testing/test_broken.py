@@ -4,6 +4,7 @@ import pytest
 from broken import TWINS, Twin
 
 from typedwave.testing import LAWS, check
+from typedwave.testing.checker import OURS
 
 twins = pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS)
 
@@ -19,6 +20,7 @@ def test_nothing_is_found_without_the_bug(twin: Twin) -> None:
     report = check(twin.fixed, examples=8, **twin.declared)
     report.raise_for_findings()
     assert twin.law in report.held
+    assert not [row for row in report.rows if OURS in row.why]
 
 
 @twins

@@ -208,6 +208,12 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {"mask": "lengths"},
         "mask='lengths' holds lengths, and no axis is called T or time: say time='...'",
     ),
+    (
+        Looks,
+        {"spec": {"ids": Int[Tensor, "B T//0"]}},
+        'ids: Int "B T//0" cannot be read: integer division or modulo by zero',
+    ),
+    (Scales, {"seconds": 0}, "seconds is 0, but has to be more than 0"),
     (Scales, {"examples": 0}, "examples is 0, but has to be at least 1"),
     (Scales, {"case": 3}, "case is int 3, but has to be a Case"),
     (Scales, {"case": Case({"B": 2})}, "case gives no size to *B; the axes of Scales are *B"),

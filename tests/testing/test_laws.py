@@ -1,5 +1,6 @@
 """What each law is made of: modules that only one part of it can tell from right ones."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from typedwave.testing import Case, check
+from typedwave.testing import LAWS, Case, check
 
 
 class Calls(nn.Module):
@@ -27,6 +28,16 @@ def found(law: str, compute: Any, **declared: Any) -> str:
     (row,) = check(lambda: Calls(compute), laws=law, **declared).rows
     assert row.outcome in ("held", "broken"), row.why
     return row.finding.differed if row.finding else ""
+
+
+def test_a_law_that_fails_itself_leaves_the_others_alone(monkeypatch):
+    def fail(trial: Any) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setitem(LAWS, "order", dataclasses.replace(LAWS["order"], test=fail))
+    report = check(lambda: Calls(lambda m, x: x), laws=["order", "purity"])
+    assert [row.outcome for row in report.rows] == ["not tried", "held"]
+    assert report.rows[0].why == "an error of typedwave, please report it: KeyError: 'ours'"
 
 
 # the batch

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 
-from typedwave.testing.calls import Case, quietly
+from typedwave.testing.calls import Case, quietly, said
 from typedwave.testing.cases import cases, edge_cases
 from typedwave.testing.declared import CheckError, Declared
 from typedwave.testing.finding import Violation
@@ -27,6 +27,8 @@ __all__ = ["Checker"]
 
 EXAMPLES: Final = 20
 """Cases of a law, unless a profile of hypothesis says otherwise."""
+OURS: Final = "an error of typedwave, please report it"
+"""What is said of a law that could not be tried for a reason that is none of the module's."""
 _REFUSED: Final = 25
 """Cases that may be no example of a law before it is given up."""
 
@@ -177,6 +179,10 @@ class Checker:
             )
         except (Unsatisfiable, UnsatisfiedAssumption, _GivenUpError):
             return Row(law.name, "not tried", why=run.why)
+        except CheckError:
+            raise
+        except Exception as error:  # the other laws are not to suffer for it
+            return Row(law.name, "not tried", why=f"{OURS}: {said(error)}")
         took = time.monotonic() - begun
         if broken is not None:
             return Row(law.name, "broken", run.tried, took, broken.finding)
