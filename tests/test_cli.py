@@ -434,7 +434,7 @@ def test_a_command_line_that_makes_no_sense_is_an_error(capsys, arguments):
 
 
 def test_no_command_says_which_there_are(capsys):
-    assert "{train,eval,sample,inspect}" in fails(capsys)
+    assert "{train,eval,sample,inspect,check}" in fails(capsys)
 
 
 def test_a_file_that_is_missing_is_named(capsys, tmp_path, trained):

@@ -280,11 +280,11 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     )
 
     for name, command in (
-        ("check", check),
         ("train", train),
         ("eval", evaluation),
         ("sample", sampling),
         ("inspect", inspection),
+        ("check", check),
     ):
         command.add_argument("--json", action="store_true", help="print JSON and nothing else")
         commands.add_subcommand(name, command, help=command.description)
