@@ -1,10 +1,13 @@
 """The networks keep every law that applies to them."""
 
+import pytest
 import torch
 
 from typedwave.models import MLP, NetworkConfig
 from typedwave.models.mlp import build
 from typedwave.testing import each_law
+
+pytestmark = pytest.mark.usefixtures("default_profile")
 
 
 @each_law()

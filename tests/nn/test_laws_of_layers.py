@@ -1,10 +1,13 @@
 """Every layer keeps the laws that apply to it."""
 
+import pytest
 from jaxtyping import Float
 from torch import Tensor
 
 from typedwave import nn
 from typedwave.testing import each_law
+
+pytestmark = pytest.mark.usefixtures("default_profile")
 
 
 @each_law()

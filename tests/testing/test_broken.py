@@ -6,6 +6,7 @@ from broken import TWINS, Twin
 from typedwave.testing import LAWS, check
 from typedwave.testing.checker import OURS
 
+pytestmark = pytest.mark.usefixtures("default_profile")
 twins = pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS)
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from typedwave.testing import LAWS, Case, check
 
+pytestmark = pytest.mark.usefixtures("default_profile")
+
 
 class Calls(nn.Module):
     """Computes what it is given."""
@@ -201,6 +203,18 @@ def test_each_layout_shows_who_reads_memory_as_it_lies(layout):
     assert found("layout", lambda m, x: x * 2, case=case) == ""
 
 
+@pytest.mark.parametrize(
+    "lies",
+    [
+        lambda x: x.stride(0) == 0,
+        lambda x: x.stride(0) == 1,
+        lambda x: x.stride(1) == 2,
+    ],
+)
+def test_arguments_are_laid_out_in_each_way(lies):
+    assert found("layout", lambda m, x: x + int(lies(x)), sizes={"B": (2, 3), "T": (3, 5)})
+
+
 # numbers
 
 
@@ -252,6 +266,7 @@ def test_a_wrong_derivative_of_a_parameter_is_found():
         (lambda m, x: x.exp() / x.exp().sum(1, keepdim=True), "numbers of about 1e4"),
         (lambda m, x: (x - x.mean(1, keepdim=True)).square(), ""),
         (lambda m, x: (1 - x.square()).sqrt(), "ordinary numbers"),
+        (lambda m, x: (x - torch.full((), 1.1)).abs().log(), "equal numbers"),
     ],
 )
 def test_numbers_of_each_kind_have_to_give_finite_results(compute, numbers):

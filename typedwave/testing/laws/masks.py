@@ -136,12 +136,12 @@ def _mask(trial: Trial) -> None:
 
 
 def _hold_cut(trial: Trial, mask: Mask, axes: list[Axis | None]) -> None:
-    """Where the last position is masked in all rows, it may as well not be there."""
+    """Where the last position alone is masked, in all rows, it may as well not be there."""
     name, size = mask.names[-1], mask.kept.shape[-1]
     if not trial.room.may_be(name, size - 1):
         return
-    kept = mask.kept.clone()
-    kept[..., -1], kept[..., 0] = False, True
+    kept = torch.ones_like(mask.kept)
+    kept[..., -1] = False
     long = mask.call(trial.call, kept)
 
     def cut(leaf: Leaf) -> Tensor:
