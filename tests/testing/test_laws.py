@@ -215,6 +215,15 @@ def test_arguments_are_laid_out_in_each_way(lies):
     assert found("layout", lambda m, x: x + int(lies(x)), sizes={"B": (2, 3), "T": (3, 5)})
 
 
+@pytest.mark.parametrize("differs", [True, False])
+def test_a_module_that_computes_something_else_when_compiled_is_found(differs):
+    def compute(module: nn.Module, x: Tensor) -> Tensor:
+        return x + (1 if differs and torch.compiler.is_compiling() else 0)
+
+    said = found("compiled", compute, compiled=True)
+    assert said.endswith("where it was compiled") if differs else said == ""
+
+
 # numbers
 
 
