@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import packages_by_hand
 import pytest
 import torch
@@ -85,7 +84,10 @@ with warnings.catch_warnings():
 for chatty in ("vector_quantize_pytorch", "x_transformers"):
     loguru.logger.disable(chatty)
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of packages, about their use of torch
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of packages, about their use of torch
+    pytest.mark.usefixtures("default_profile"),
+]
 
 EXAMPLES = 6
 """Of a law."""
@@ -704,15 +706,6 @@ taylor(
     | SHORT
     | {"equivariant": ("T", "W")},
 )
-
-
-@pytest.fixture(autouse=True)
-def _same_examples_each_time():
-    """The default profile draws the same ones in each run."""
-    before = hypothesis.settings.get_current_profile_name()
-    hypothesis.settings.load_profile("default")
-    yield
-    hypothesis.settings.load_profile(before)
 
 
 @pytest.mark.parametrize("each", TRIED, ids=lambda each: each.name)

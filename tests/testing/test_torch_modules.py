@@ -26,7 +26,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import hypothesis
 import pytest
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,6 +39,8 @@ if importlib.util.find_spec("expecttest") is None:  # the database imports it, a
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_modules import ModuleInput, module_db
+
+pytestmark = pytest.mark.usefixtures("default_profile")
 
 EXAMPLES, SAMPLES = 5, 3
 """Of a law, and of a module, in the tests; the script takes more."""
@@ -453,15 +454,6 @@ OTHERS = [
 ]
 
 # --- tests ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _same_examples_each_time():
-    """The default profile draws the same ones in each run."""
-    before = hypothesis.settings.get_current_profile_name()
-    hypothesis.settings.load_profile("default")
-    yield
-    hypothesis.settings.load_profile(before)
 
 
 def explanation(sample: Sample, law: str) -> str | None:

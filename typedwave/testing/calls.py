@@ -99,6 +99,23 @@ class Call:
         kwargs = {name: replaced(value, swap) for name, value in self.kwargs.items()}
         return Call(self.case, args, kwargs, changed, self.plain)
 
+    def put(self, place: str, tensor: Tensor) -> "Call":
+        """The call with another tensor at one place."""
+        return self.map(lambda leaf: tensor if leaf.place == place else leaf.tensor)
+
+    def narrow(self, name: str, start: int, stop: int) -> "Call":
+        """The call with the positions from start to stop on an axis, where tensors have it."""
+
+        def change(leaf: Leaf) -> Tensor:
+            axis = leaf.axis(name)
+            return leaf.tensor if axis is None else leaf.tensor.narrow(axis, start, stop - start)
+
+        return self.map(change)
+
+    def to(self, dtype: torch.dtype) -> "Call":
+        """The call with floating tensors of a dtype."""
+        return self.map(lambda leaf: _cast(leaf.tensor, dtype))
+
     def copy(self) -> "Call":
         """The call with tensors of its own, laid out as they are."""
         return self.map(lambda leaf: _twin(leaf.tensor))
@@ -115,6 +132,10 @@ class Call:
                 f"{name} {_code(value) if isinstance(value, enum.Enum) else describe(value)}"
             )
         return ", ".join(shown) or "no arguments"
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _twin(tensor: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any, Final
 
 import torch
+from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from torch.nn.parameter import is_lazy
 
 from typedwave.errors import ContractError, StateError
-from typedwave.testing.calls import Case, quietly, said, seeded
+from typedwave.testing.calls import Call, Case, quietly, said, seeded
 from typedwave.testing.declared import CheckError
 from typedwave.testing.sizes import FIRST_SIZES, Size, Sizes, apart, at_edge, total
 from typedwave.testing.subject import Subject
@@ -59,7 +60,10 @@ class Room:
     def _refusal(self, case: Case) -> str | None:
         if (why := self.subject.impossible(case)) is not None:
             return why
-        call = self.subject.call(case)
+        return self._answer(self.subject.call(case))
+
+    def _answer(self, call: Call) -> str | None:
+        """Why a call is refused, None if it is not."""
         try:
             with torch.no_grad(), seeded(0), quietly():
                 self._module(*call.args, **call.kwargs)
@@ -165,8 +169,8 @@ class Room:
 
     def may_be(self, name: str, size: int) -> bool:
         """Whether nothing is declared that keeps a name from a size."""
-        declared = self.subject.declared.sizes.get(name.removeprefix("*"))
-        return declared is None or size in ([declared] if isinstance(declared, int) else declared)
+        is_free = name.removeprefix("*") not in self.subject.declared.sizes
+        return is_free or size in self.candidates(name)
 
     def accepted(self, name: str, sizes: Sequence[Size]) -> list[Size]:
         """Those of some sizes of a name that the module takes; only declared ones, if any are."""
@@ -252,14 +256,7 @@ class Room:
                 else leaf.tensor
             )
         )
-        try:
-            with torch.no_grad(), quietly():
-                self._module(*filled.args, **filled.kwargs)
-        except ContractError as error:
-            return not all(m.subject in self.subject.hints for m in error.mismatches)
-        except Exception:
-            return False
-        return True
+        return self._answer(filled) is None
 
     # cases
 
@@ -298,8 +295,6 @@ def _largest(takes: Any) -> int:
 
 def _simplest(found: st.SearchStrategy[Any]) -> Any:
     """The value that a strategy shrinks to."""
-    from hypothesis import Phase, find, settings
-
     quiet = settings(max_examples=1, database=None, phases=[Phase.generate])
     return find(found, lambda _: True, settings=quiet)
 

@@ -160,12 +160,7 @@ def _batch_size(trial: Trial) -> None:
     for start, stop in ((0, 1), (size - 1, size), (0, size - 1)):
         if not trial.room.may_be(name, stop - start):
             continue
-
-        def narrow(leaf: Leaf, start: int = start, stop: int = stop) -> Tensor:
-            axis = leaf.axis(name)
-            return leaf.tensor if axis is None else leaf.tensor.narrow(axis, start, stop - start)
-
-        part = call.map(narrow)
+        part = call.narrow(name, start, stop)
         try:
             trial.attempt(trial.fresh(), part)
         except Exception as error:

@@ -89,9 +89,7 @@ def _derivatives(trial: Trial) -> None:
     in less than doubles, and nothing can be said.
     """
     module = _doubled(trial)
-    call = trial.call.map(
-        lambda leaf: leaf.tensor.double() if leaf.tensor.is_floating_point() else leaf.tensor
-    ).copy()
+    call = trial.call.to(torch.float64).copy()
     places = [leaf.tensor for leaf in call.leaves if _has_gradient(trial, leaf)]
     groups = [("the arguments", places)]
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad and _plain(module, n)]
@@ -204,20 +202,20 @@ def _finite_results(trial: Trial) -> None:
     given = call.map(_inner)
     with seeded(trial.case.seed):
         try:
-            result = [t for _, t in leaves(module(*given.args, **given.kwargs))]
+            result = [*leaves(module(*given.args, **given.kwargs))]
         except Exception as error:
             trial.pass_over(said(error))
-    floats = [t for t in result if t.is_floating_point()]
+    floats = [(place, t) for place, t in result if t.is_floating_point()]
     if not floats:
         trial.pass_over("its result holds no numbers")
-    for place, tensor in leaves(result):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+    for place, tensor in floats:
+        if not tensor.isfinite().all():
             kind = "NaN" if tensor.isnan().any() else "infinity"
             raise trial.violation(
-                f"{place.replace('result[0]', 'result')} holds {kind} on {_kind(trial)}",
+                f"{place} holds {kind} on {_kind(trial)}",
                 where=_first_not_finite(trial),
             )
-    made = [t for t in floats if t.requires_grad and t.numel()]
+    made = [t for _, t in floats if t.requires_grad and t.numel()]
     if not made or trial.case.values == "large":
         return
     wanted = {f"the gradient of {leaf.place}": leaf.tensor for leaf in inputs}

@@ -49,12 +49,8 @@ def _used(trial: Trial) -> Module:
 
 def _dtype(trial: Trial) -> None:
     for dtype in (torch.float64, torch.bfloat16):
-
-        def cast(leaf: Any, dtype: torch.dtype = dtype) -> Any:
-            return leaf.tensor.to(dtype) if leaf.tensor.is_floating_point() else leaf.tensor
-
         try:
-            result = trial.attempt(_used(trial).to(dtype), trial.call.map(cast))
+            result = trial.attempt(_used(trial).to(dtype), trial.call.to(dtype))
         except Exception as error:
             if _OTHER_DTYPE.search(str(error)) and "not implemented" not in str(error):
                 raise trial.violation(f"as {dtype} it is refused: {said(error)}") from None

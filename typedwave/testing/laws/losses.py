@@ -44,14 +44,7 @@ def _mean_of_examples(trial: Trial) -> None:
     size = sizes.pop()
     call, counts = _with_ignored(trial, name, size)
     whole = _loss(trial, call)
-    parts = []
-    for i in range(size):
-
-        def one(leaf: Leaf, i: int = i) -> Tensor:
-            axis = leaf.axis(name)
-            return leaf.tensor if axis is None else leaf.tensor.narrow(axis, i, 1)
-
-        parts.append(_loss(trial, call.map(one)).reshape(()))
+    parts = [_loss(trial, call.narrow(name, i, i + 1)).reshape(()) for i in range(size)]
     weights = {
         "mean": torch.full_like(counts, 1 / size),
         "sum": torch.ones_like(counts),
@@ -87,7 +80,7 @@ def _with_ignored(trial: Trial, name: str, size: int) -> tuple[Call, Tensor]:
         counts[i] -= away
     shape = leaf.tensor.movedim(axis, 0).shape
     target = each.reshape(shape).movedim(0, axis)
-    return trial.call.map(lambda own: target if own.place == leaf.place else own.tensor), counts
+    return trial.call.put(leaf.place, target), counts
 
 
 def _ignores(room: Room) -> Mapping[str, Any] | Untried:
@@ -110,13 +103,8 @@ def _ignored(trial: Trial) -> None:
     flat = torch.zeros(count, dtype=torch.bool)
     flat[::2] = True
     away = flat.reshape(target.tensor.shape)
-
-    def ignore(leaf: Leaf) -> Tensor:
-        if leaf.place != target.place:
-            return leaf.tensor
-        return leaf.tensor.masked_fill(away, trial.declared.ignore or 0)
-
-    base = trial.call.map(ignore)
+    ignored = target.tensor.masked_fill(away, trial.declared.ignore or 0)
+    base = trial.call.put(target.place, ignored)
     others = swapped(trial, 30.0)
 
     def change(leaf: Leaf) -> Tensor:
@@ -160,11 +148,7 @@ def _no_mutual_broadcast(trial: Trial) -> None:
         if leaf.argument != trial.declared.target or not twins or annotated:
             continue
         for other in _reshaped(leaf.tensor):
-
-            def reshape(own: Leaf, place: str = leaf.place, other: Tensor = other) -> Tensor:
-                return other if own.place == place else own.tensor
-
-            call = trial.call.map(reshape)
+            call = trial.call.put(leaf.place, other)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")

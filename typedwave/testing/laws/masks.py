@@ -41,7 +41,7 @@ class Mask:
             other = kept.sum(-1).to(tensor.dtype)
         else:
             other = (kept if self.keeps else ~kept).to(tensor.dtype)
-        return call.map(lambda leaf: other if leaf.place == self.leaf.place else leaf.tensor)
+        return call.put(self.leaf.place, other)
 
     def over(self, leaf: Leaf) -> Tensor:
         """What is kept, in the order of the axes of a tensor, and 1 for those without a mask."""
@@ -143,12 +143,7 @@ def _hold_cut(trial: Trial, mask: Mask, axes: list[Axis | None]) -> None:
     kept = torch.ones_like(mask.kept)
     kept[..., -1] = False
     long = mask.call(trial.call, kept)
-
-    def cut(leaf: Leaf) -> Tensor:
-        axis = leaf.axis(name)
-        return leaf.tensor if axis is None else leaf.tensor.narrow(axis, 0, size - 1)
-
-    short = long.map(cut)
+    short = long.narrow(name, 0, size - 1)
     try:
         trial.attempt(trial.fresh(), short)
     except Exception:

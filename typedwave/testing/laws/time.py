@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from typedwave.testing.calls import Call, Leaf, leaves, seeded
+from typedwave.testing.calls import Call, leaves, seeded
 from typedwave.testing.laws.batch import hold_permuted
 from typedwave.testing.laws.law import Law, Untried
 from typedwave.testing.laws.masks import keep_all
@@ -92,17 +92,13 @@ def _hold_cut(trial: Trial, made: Callable[[], Module], axes: list[Axis | None],
         return
     if not trial.room.may_be(name, size - 1):
         return
-
-    def cut(leaf: Leaf) -> Tensor:
-        axis = leaf.axis(name)
-        return leaf.tensor if axis is None else leaf.tensor.narrow(axis, 0, size - 1)
-
     call = _as_double(trial.call, made)
+    cut = call.narrow(name, 0, size - 1)
     try:
-        trial.attempt(made(), call.map(cut))
+        trial.attempt(made(), cut)
     except Exception:
         return  # it takes no other length
-    results = [trial.results(made(), call), trial.results(made(), call.map(cut))]
+    results = [trial.results(made(), call), trial.results(made(), cut)]
     short, long = (
         [
             (place, axis.narrow(tensor, 0, until))
@@ -126,7 +122,7 @@ def _double(trial: Trial) -> Callable[[], Module]:
         return enliven(trial.fresh()).double()
 
     try:
-        trial.attempt(doubled(), trial.call.map(lambda leaf: _widened(leaf.tensor)))
+        trial.attempt(doubled(), trial.call.to(torch.float64))
     except Exception:
         return lambda: enliven(trial.fresh())
     doubled.is_double = True  # type: ignore[attr-defined]
@@ -134,11 +130,7 @@ def _double(trial: Trial) -> Callable[[], Module]:
 
 
 def _as_double(call: Call, made: Callable[[], Module]) -> Call:
-    return call.map(lambda leaf: _widened(leaf.tensor)) if hasattr(made, "is_double") else call
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
+    return call.to(torch.float64) if hasattr(made, "is_double") else call
 
 
 def _moved(one: Tensor, other: Tensor, axis: Axis | None, size: int) -> Tensor:
