@@ -246,7 +246,7 @@ def test_equal_cases_give_equal_calls_and_other_seeds_other_numbers():
 
     remember()
     remember()
-    assert len({q.sum().item() for q in seen.values()}) == len(seen) > 20
+    assert len({q.sum().item() for q in seen.values()}) == len(seen) > 10
 
 
 def test_arguments_differ_from_one_another():
