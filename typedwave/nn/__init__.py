@@ -5,19 +5,46 @@ or steps, S all axes of a tensor of any shape. A star is any number of axes (``*
 is an attribute of the layer (``in_features``).
 """
 
-from typedwave.nn.activation import Tanh
+from typedwave.nn.activation import GatedActivation, Tanh
+from typedwave.nn.attention import CausalSelfAttention
 from typedwave.nn.batch_norm import BatchNorm1d
+from typedwave.nn.conditioning import Conditioning
 from typedwave.nn.container import Sequential
+from typedwave.nn.convolution import CausalConv1d
+from typedwave.nn.dropout import Dropout
 from typedwave.nn.embedding import Embedding
 from typedwave.nn.flatten import Flatten, FlattenConsecutive
 from typedwave.nn.linear import Linear
+from typedwave.nn.norm import LayerNorm, RMSNorm
+from typedwave.nn.recurrent import GRU, LSTM, RNN
+from typedwave.nn.residual import ResidualBlock
+from typedwave.nn.shift import TokenShift
+from typedwave.nn.streaming import Hidden, Past, State, States
+from typedwave.nn.transformer import TransformerBlock
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "BatchNorm1d",
+    "CausalConv1d",
+    "CausalSelfAttention",
+    "Conditioning",
+    "Dropout",
     "Embedding",
     "Flatten",
     "FlattenConsecutive",
+    "GatedActivation",
+    "Hidden",
+    "LayerNorm",
     "Linear",
+    "Past",
+    "RMSNorm",
+    "ResidualBlock",
     "Sequential",
+    "State",
+    "States",
     "Tanh",
+    "TokenShift",
+    "TransformerBlock",
 ]

@@ -1,0 +1,114 @@
+"""What a layer remembers of the positions before, when a sequence comes in pieces.
+
+A layer that streams has ``initial_state(batch_size)`` and ``stream(x, state)``. The results of
+``stream`` on the pieces of a sequence, one after another, are those of ``forward`` on the whole; a
+piece of one position costs one position. The state moves on in place, and is one object for each
+batch of sequences, so that one layer can serve many. It is made for inference, in eval mode and
+without gradients: a gradient cannot go back through a queue that was written to since.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from typedwave.contract import typed
+
+__all__ = ["Hidden", "Past", "State", "States"]
+
+
+class State(ABC):
+    """What came before, for each sequence of a batch."""
+
+    @abstractmethod
+    def select(self, rows: Int64[Tensor, "N"]) -> None:
+        """Keeps these sequences of the batch, in this order; a row may be repeated or left out."""
+
+
+class Past(State):
+    """The last positions of an input, as a queue: for convolutions and for keys and values.
+
+    Memory is made for several pieces at once, so that one more position is written and not all
+    are moved.
+
+    Args:
+        columns: What came before, ``(B, L, *C)``; zeros for a padded convolution.
+        length: Positions that are kept; None for all.
+
+    Example:
+        >>> past = Past(torch.zeros(2, 3, 5), length=3)
+        >>> past.extend(torch.ones(2, 1, 5)).shape
+        torch.Size([2, 4, 5])
+        >>> past.extend(torch.ones(2, 1, 5))[0, :, 0]
+        tensor([0., 0., 1., 1.])
+    """
+
+    def __init__(self, columns: Tensor, *, length: int | None) -> None:
+        self._memory = columns
+        self._length = length
+        self._until = columns.shape[1]
+
+    @property
+    def columns(self) -> Tensor:
+        """What is remembered, ``(B, L, *C)``."""
+        return self._memory[:, self._from : self._until]
+
+    @property
+    def _from(self) -> int:
+        return 0 if self._length is None else max(0, self._until - self._length)
+
+    @typed
+    def extend(self, x: Shaped[Tensor, "B T *C"]) -> Shaped[Tensor, "B _ *C"]:
+        """Appends positions; returns those remembered before and these, ``(B, L + T, *C)``."""
+        start, until = self._from, self._until + x.shape[1]
+        if until > self._memory.shape[1]:
+            before = self._memory[:, start : self._until]
+            kept = before.shape[1]
+            # Never less than before, so that what extend returned earlier stays what it was.
+            memory = x.new_empty(x.shape[0], 2 * (kept + x.shape[1]), *x.shape[2:])
+            memory[:, :kept] = before
+            self._memory, start, until = memory, 0, kept + x.shape[1]
+        self._memory[:, until - x.shape[1] : until] = x
+        self._until = until
+        return self._memory[:, start:until]
+
+    def select(self, rows: Int64[Tensor, "N"]) -> None:
+        """Keeps these sequences of the batch, in this order."""
+        self._memory = self.columns[rows]
+        self._until = self._memory.shape[1]
+
+
+class Hidden(State):
+    """The tensors that a recurrent layer hands from one position to the next.
+
+    Args:
+        tensors: Each ``(layers, B, hidden_size)``.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tuple(tensors)
+
+    def select(self, rows: Int64[Tensor, "N"]) -> None:
+        """Keeps these sequences of the batch, in this order."""
+        self.tensors = tuple(tensor[:, rows] for tensor in self.tensors)
+
+
+class States(State):
+    """The states of several layers.
+
+    Args:
+        states: In the order of the layers.
+    """
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self._states = tuple(states)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._states)
+
+    def select(self, rows: Int64[Tensor, "N"]) -> None:
+        """Keeps these sequences of the batch, in this order."""
+        for state in self._states:
+            state.select(rows)
