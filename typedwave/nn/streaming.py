@@ -38,6 +38,7 @@ class Past(State):
         length: Positions that are kept; None for all.
 
     Example:
+        >>> import torch
         >>> past = Past(torch.zeros(2, 3, 5), length=3)
         >>> past.extend(torch.ones(2, 1, 5)).shape
         torch.Size([2, 4, 5])

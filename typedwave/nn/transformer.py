@@ -75,15 +75,14 @@ class TransformerBlock(Module):
         def shift() -> TokenShift | None:
             return TokenShift(d_model, device=device, dtype=dtype) if token_shift else None
 
-        self.shift1, self.shift2 = shift(), shift()
+        self.shift1 = shift()
+        self.shift2 = shift()
 
     def forward(
         self, x: Float[Tensor, "B T {self.d_model}"]
     ) -> Float[Tensor, "B T {self.d_model}"]:
-        normal = self.norm1(x)
-        x = x + self.dropout(self.self_attn(self.shift1(normal) if self.shift1 else normal))
-        normal = self.norm2(x)
-        return x + self._feed_forward(self.shift2(normal) if self.shift2 else normal)
+        x = x + self.dropout(self.self_attn(_through(self.shift1, self.norm1(x))))
+        return x + self._feed_forward(_through(self.shift2, self.norm2(x)))
 
     def initial_state(self, batch_size: int) -> States:
         """No keys and values yet, and nothing to shift in."""
@@ -107,3 +106,7 @@ class TransformerBlock(Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.linear2(self.dropout(F.gelu(self.linear1(x)))))
+
+
+def _through(shift: TokenShift | None, x: Tensor) -> Tensor:
+    return x if shift is None else shift(x)
