@@ -87,7 +87,8 @@ class TransformerBlock(Module):
     def initial_state(self, batch_size: int) -> States:
         """No keys and values yet, and nothing to shift in."""
         shifts = [shift for shift in (self.shift1, self.shift2) if shift is not None]
-        return States([each.initial_state(batch_size) for each in (self.self_attn, *shifts)])
+        attended = self.self_attn.initial_state(batch_size)
+        return States([attended, *(shift.initial_state(batch_size) for shift in shifts)])
 
     @typed
     def stream(
