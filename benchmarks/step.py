@@ -17,7 +17,7 @@ from plain import PlainTraining
 
 from typedwave.lab.corpus import Examples, Vocabulary, examples, read_words, split
 from typedwave.lab.names import names_path
-from typedwave.lab.recipe import PRESETS
+from typedwave.lab.presets import PRESETS
 from typedwave.lab.training import Training
 from typedwave.models import build
 

@@ -17,10 +17,13 @@ from typedwave.lab.checkpoint import load_checkpoint, save_checkpoint
 from typedwave.lab.corpus import read_words, split
 from typedwave.lab.experiment import Experiment
 from typedwave.lab.names import names_path
+from typedwave.lab.presets import PRESETS
 
 WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
 TINY = ["--context", "4", "--n_embd", "3", "--n_hidden", "5", "--batch_size", "4"]
-LOSSES = r"train \d\.\d{4}  validation \d\.\d{4}  test \d\.\d{4}  nats a character"
+LOSSES = (
+    r"train \d\.\d{4}  validation \d\.\d{4}  test \d\.\d{4}  unseen \d\.\d{4}  nats a character"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,15 +85,16 @@ def process(code: str, *arguments: str, **options) -> subprocess.Popen:
 def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
     folder = tmp_path / "runs" / "first"
     out = prints(
-        capsys, "train", words, *TINY, "--steps", "7", "--network", "flat", "--out", folder
+        capsys, "train", words, *TINY, "--epochs", "1", "--network", "flat", "--out", folder
     )
-    first, losses, heading, *columns, last = out.splitlines()
-    assert first == f"15 words from {words}; flat network, 151 parameters, 7 steps"
-    assert re.fullmatch(LOSSES, losses)
+    first, second, losses, heading, *columns, last = out.splitlines()
+    assert first == f"15 words from {words}"
+    assert second == "flat: flat network, 151 parameters, 3 steps"
+    assert re.fullmatch("flat: " + LOSSES, losses)
     new = (folder / "samples.txt").read_text(encoding="utf-8").split()
     assert heading == f"{len(new)} samples, none of them among the 15 words:"
     assert " ".join(columns).split() == new
-    assert last == f"the run is in {folder}: its curve is curve.png"
+    assert last == f"the run is in {folder}"
     assert {file.name for file in folder.iterdir()} == {
         "checkpoint.safetensors",
         "curve.csv",
@@ -102,7 +106,7 @@ def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
     assert not set(new) & set(WORDS)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["corpus"] == str(words.resolve())
-    assert record["steps_done"] == 7
+    assert record["steps_done"] == 3
     assert not record["compiled"]
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
 
@@ -131,11 +135,11 @@ def test_train_as_json_is_json_on_stdout_and_nothing_else(capsys, tmp_path, word
     assert told == {"run": str(folder), "interrupted": False, **record, "new": new}
 
 
-def test_without_out_a_run_is_named_by_time_and_network(capsys, tmp_path, words, monkeypatch):
+def test_without_out_a_run_is_named_by_time_and_preset(capsys, tmp_path, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prints(capsys, "train", words, *TINY, "--steps", "2")
     (folder,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-hierarchical", folder.name)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-demo", folder.name)
     assert (folder / "run.json").exists()
 
 
@@ -163,14 +167,14 @@ def test_a_run_finds_its_words_again_from_anywhere(capsys, tmp_path, words, monk
 def test_the_samples_of_a_run_leave_out_all_its_words(capsys, tmp_path, words, monkeypatch):
     asked = []
 
-    def noting(network, vocabulary, count, *, known, context, generator):
-        asked.append((count, list(known), context, generator.initial_seed()))
+    def noting(model, vocabulary, count, *, known, generator):
+        asked.append((count, list(known), generator.initial_seed()))
         return ["new", "newer"]
 
     monkeypatch.setattr("typedwave.cli.sample_new", noting)
     folder = tmp_path / "run"
     prints(capsys, "train", words, *TINY, "--steps", "1", "--seed", "7", "--out", folder)
-    assert asked == [(20, WORDS, 4, 7)]
+    assert asked == [(20, WORDS, 7)]
     assert (folder / "samples.txt").read_text(encoding="utf-8") == "new\nnewer\n"
 
 
@@ -316,25 +320,28 @@ def test_eval_takes_a_checkpoint_and_other_words(capsys, trained, tmp_path):
 def test_sample_prints_a_word_a_line_the_same_for_the_same_seed(capsys, trained):
     first = prints(capsys, "sample", trained, "--count", "30")
     assert len(first.splitlines()) == 30
-    assert set("".join(first.split())) <= set("".join(WORDS))
+    assert set("".join(first.split())) - {"*"} <= set("".join(WORDS))
     assert prints(capsys, "sample", trained, "--count", "30", "--seed", "0") == first
     assert prints(capsys, "sample", trained, "--count", "30", "--seed", "1") != first
     as_json = json.loads(prints(capsys, "sample", trained, "--count", "30", "--json"))
-    assert as_json == first.split("\n")[:-1]
+    trained_on = split(WORDS).train
+    assert [told["known"] for told in as_json] == [told["word"] in trained_on for told in as_json]
+    lines = [told["word"] + " *" * told["known"] for told in as_json]
+    assert lines == first.split("\n")[:-1]
     assert len(prints(capsys, "sample", trained).splitlines()) == 20
 
 
 def test_sample_new_gives_no_word_of_the_corpus_and_none_twice(capsys, trained, tmp_path):
-    new = json.loads(prints(capsys, "sample", trained, "--new", "--count", "50", "--json"))
+    told = json.loads(prints(capsys, "sample", trained, "--new", "--count", "50", "--json"))
+    assert not any(each["known"] for each in told)
+    new = [each["word"] for each in told]
     assert len(new) == len(set(new)) == 50
     assert "" not in new
     assert not set(new) & set(WORDS)
     known = tmp_path / "known.txt"
     known.write_text("\n".join(new[:30]))
-    others = json.loads(
-        prints(capsys, "sample", trained, known, "--new", "--count", "50", "--json")
-    )
-    assert not set(others) & set(new[:30])
+    told = json.loads(prints(capsys, "sample", trained, known, "--new", "--count", "50", "--json"))
+    assert not {each["word"] for each in told} & set(new[:30])
 
 
 def test_sample_needs_no_corpus_unless_words_are_to_be_new(capsys, trained, tmp_path):
@@ -396,8 +403,7 @@ def folders(path: Path) -> list[str]:
         ),
         (
             ["--preset", "nope"],
-            "argument --preset: invalid choice: 'nope' (choose from 'demo', 'lecture', "
-            "'lecture-small', 'lecture-flat', 'lecture-flat-3')",
+            "argument --preset: invalid choice: 'nope' (choose from " + ", ".join(PRESETS) + ")",
         ),
         (["--preset"], "argument --preset: expected one argument"),
         (["--frob", "3"], "unrecognized arguments: --frob 3"),
@@ -751,5 +757,6 @@ def test_the_words_are_split_the_same_for_training_and_evaluation(capsys, traine
     parts = split(read_words(words))
     record = json.loads((trained / "run.json").read_text(encoding="utf-8"))
     assert record["examples"] == {
-        name: sum(len(word) + 1 for word in part) for name, part in parts._asdict().items()
+        name: sum(len(word) + 1 for word in part)
+        for name, part in {**parts._asdict(), "unseen": parts.validation}.items()
     }

@@ -24,16 +24,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from typedwave.errors import ContractError
 from typedwave.inspect import table
-from typedwave.lab.checkpoint import Checkpoint, load_checkpoint
-from typedwave.lab.corpus import Splits, examples, read_words, split
-from typedwave.lab.evaluation import evaluate
-from typedwave.lab.experiment import Experiment, claim
+from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
+from typedwave.lab.corpus import LEAST_WORDS, Vocabulary, read_words, split
+from typedwave.lab.experiment import Experiment, claim, losses_of
 from typedwave.lab.files import replacing
 from typedwave.lab.names import names_path
-from typedwave.lab.recipe import PRESETS, Recipe
+from typedwave.lab.pooling import pooled, save_pool
+from typedwave.lab.presets import PRESETS
+from typedwave.lab.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.sampling import sample, sample_new
-from typedwave.models import MLP, NetworkConfig
+from typedwave.models import Config, Network, NGramConfig, PoolConfig, network_of, sequence_model
 
 __all__ = ["run"]
 
@@ -82,59 +83,132 @@ def _train(options: Namespace) -> int:
     _at_least(1, "threads", options.threads)
     torch.set_num_threads(options.threads)
     words = read_words(options.data)
-    config, recipe = _of(NetworkConfig, options), _of(Recipe, options)
+    config, recipe = (_of(part, options) for part in PRESETS[options.preset])
+    teacher = Path(options.teacher_run) if options.teacher_run else None
     stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    folder = Path(options.out or Path("runs") / f"{stamp}-{config.network}")
-    with _removed_if_empty(folder):
-        return _train_into(claim(folder), options, words, config, recipe)
-
-
-def _train_into(
-    folder: Path, options: Namespace, words: list[str], config: NetworkConfig, recipe: Recipe
-) -> int:
+    folder = Path(options.out or Path("runs") / f"{stamp}-{options.preset}")
     say = Console(stderr=options.json, highlight=False, soft_wrap=True)
-    experiment = Experiment(words, config, recipe, compile=options.compile)
-    say.print(
-        f"{len(words):,} words from {options.data}; {config.network} network, "
-        f"{_count(experiment.network):,} parameters, {recipe.steps:,} steps"
-    )
-    interrupted = _watch(experiment)
-    if experiment.step == 0:
-        return _INTERRUPTED
-    record = experiment.save(folder, corpus=str(Path(options.data).resolve()))
-    title = f"{config.network}, {record['parameters']:,} parameters"
-    draw_curve(folder / "curve.png", experiment.curve, title=title)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    new = sample_new(
-        experiment.network,
-        experiment.vocabulary,
-        _SAMPLES,
-        known=words,
-        context=config.context,
-        generator=generator,
-    )
-    with replacing(folder / "samples.txt") as beside:
-        beside.write_text("\n".join(new) + "\n", encoding="utf-8")
+    if isinstance(recipe, WordsRecipe) and recipe.teacher not in ("", *PRESETS):
+        raise ValueError(f"teacher is {recipe.teacher!r}, but there are {', '.join(PRESETS)}")
+    if options.teacher_run and not getattr(recipe, "teacher", ""):
+        raise ValueError("teacher_run is for a recipe with a teacher; name its preset as teacher")
+    with _removed_if_empty(folder):
+        claim(folder)
+        split(words)  # refuses too few, before a line is printed
+        say.print(f"{len(words):,} words from {options.data}")
+        run = _Run(folder, str(Path(options.data).resolve()), words, say, options.compile, teacher)
+        record = run.of(config, recipe, options.preset)
+        if record is None:
+            return _INTERRUPTED
+    new = record.pop("new")
     if options.json:
-        print(json.dumps({"run": str(folder), "interrupted": interrupted, **record, "new": new}))
+        print(json.dumps({"run": str(folder), **record, "new": new}))
     else:
-        if interrupted:
-            say.print(f"stopped after {experiment.step:,} of {recipe.steps:,} steps")
-        say.print(_losses(record["losses"]))
         say.print(f"{len(new)} samples, none of them among the {len(words):,} words:")
         _print_columns(new)
-        say.print(f"the run is in {folder}: its curve is curve.png")
-    return _INTERRUPTED if interrupted else 0
+        say.print(f"the run is in {folder}")
+    return _INTERRUPTED if record["interrupted"] else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Training into a folder, and into folders in it for networks that are needed on the way."""
+
+    folder: Path
+    corpus: str
+    words: list[str]
+    say: Console
+    compile: bool
+    teacher: Path | None  # of a run that is there already
+
+    def of(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
+        """Trains; returns the record, or None if there is nothing to keep."""
+        if isinstance(config, PoolConfig):
+            assert isinstance(recipe, PoolRecipe)
+            return self._pool(config, recipe, name)
+        assert not isinstance(recipe, PoolRecipe)
+        return self._network(config, recipe, name)
+
+    @contextlib.contextmanager
+    def _within(self, name: str) -> "Iterator[_Run]":
+        """A run into a folder of this one."""
+        folder = self.folder / name
+        with _removed_if_empty(folder):
+            yield dataclasses.replace(self, folder=claim(folder), compile=False)
+
+    def _network(
+        self, config: Config, recipe: Recipe | WordsRecipe | CountingRecipe, name: str
+    ) -> dict[str, Any] | None:
+        teacher = None
+        if isinstance(recipe, WordsRecipe) and recipe.teacher:
+            folder = self.teacher
+            if folder is None:
+                with self._within(f"teacher-{recipe.teacher}") as inner:
+                    taught = inner.of(*PRESETS[recipe.teacher], recipe.teacher)
+                if taught is None or taught["interrupted"]:
+                    return taught
+                folder = inner.folder
+            checkpoint = load_checkpoint(folder / CHECKPOINT)
+            if checkpoint.vocabulary != Vocabulary.of(self.words):
+                raise ValueError(
+                    f"the teacher in {folder} knows other characters than the words have"
+                )
+            teacher = sequence_model(checkpoint.network)
+            self.say.print(f"{name}: drawing {recipe.sampled:,} words from {recipe.teacher}")
+        experiment = Experiment(self.words, config, recipe, compile=self.compile, teacher=teacher)
+        size = _count(experiment.network)
+        self.say.print(
+            f"{name}: {config.network} network, {size:,} parameters, {experiment.steps:,} steps"
+        )
+        interrupted = _watch(experiment)
+        if experiment.step == 0:
+            return None
+        record = experiment.save(self.folder, corpus=self.corpus)
+        title = f"{config.network}, {record['parameters']:,} parameters"
+        draw_curve(self.folder / "curve.png", experiment.curve, title=title)
+        if interrupted:
+            self.say.print(f"stopped after {experiment.step:,} of {experiment.steps:,} steps")
+        return self._told(experiment.network, experiment.vocabulary, record, name, interrupted)
+
+    def _pool(self, config: PoolConfig, recipe: PoolRecipe, name: str) -> dict[str, Any] | None:
+        members = []
+        pairs = zip(config.members, recipe.recipes, strict=True)
+        for number, (member, how) in enumerate(pairs, start=1):
+            with self._within(f"{number}-{member.network}") as inner:
+                record = inner.of(member, how, inner.folder.name)
+            if record is None or record["interrupted"]:
+                return record
+            members.append(load_checkpoint(inner.folder / CHECKPOINT))
+        checkpoint = pooled(members, config)
+        record = save_pool(self.folder, checkpoint, self.words, recipe, corpus=self.corpus)
+        return self._told(checkpoint.network, checkpoint.vocabulary, record, name, False)
+
+    def _told(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        record: dict[str, Any],
+        name: str,
+        interrupted: bool,
+    ) -> dict[str, Any]:
+        """Says the losses; draws words, writes them and adds them to the record."""
+        self.say.print(f"{name}: {_losses(record['losses'])}")
+        new = sample_new(
+            sequence_model(network),
+            vocabulary,
+            _SAMPLES,
+            known=self.words,
+            generator=torch.Generator().manual_seed(record["recipe"]["seed"]),
+        )
+        with replacing(self.folder / "samples.txt") as beside:
+            beside.write_text("\n".join(new) + "\n", encoding="utf-8")
+        return {"interrupted": interrupted, **record, "new": new}
 
 
 def _eval(options: Namespace) -> int:
     checkpoint, corpus = _open(options.run, options.data)
-    parts = split(read_words(corpus))
-    context = checkpoint.network.config.context
-    losses = {
-        name: evaluate(checkpoint.network, examples(part, checkpoint.vocabulary, context=context))
-        for name, part in zip(Splits._fields, parts, strict=True)
-    }
+    assert corpus is not None
+    losses = losses_of(checkpoint.network, checkpoint.vocabulary, split(read_words(corpus)))
     print(
         json.dumps({"corpus": str(corpus), "losses": losses}) if options.json else _losses(losses)
     )
@@ -147,36 +221,39 @@ def _sample(options: Namespace) -> int:
     if options.seed >= 2**64:
         raise ValueError(f"seed is {options.seed}, but has to be less than 2**64")
     checkpoint, corpus = _open(options.run, options.data, needed=options.new)
-    network, vocabulary = checkpoint.network, checkpoint.vocabulary
-    generator = torch.Generator().manual_seed(options.seed)
-    context = network.config.context
-    if options.new:
-        words = sample_new(
-            network,
-            vocabulary,
-            options.count,
-            known=read_words(corpus),
-            context=context,
-            generator=generator,
-        )
-    else:
-        words = sample(network, vocabulary, options.count, context=context, generator=generator)
+    words = [] if corpus is None else read_words(corpus)
+    # Words to leave out may be too few to be split; then there is no training part to mark.
+    trained_on = frozenset(split(words).train if len(words) >= LEAST_WORDS else [])
+    asked = functools.partial(
+        sample_new if options.new else sample,
+        sequence_model(checkpoint.network),
+        checkpoint.vocabulary,
+        options.count,
+        generator=torch.Generator().manual_seed(options.seed),
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+    )
+    drawn = asked(known=words) if options.new else asked()
     if options.json:
-        print(json.dumps(words))
-    for word in () if options.json else words:
-        print(word)
+        print(json.dumps([{"word": word, "known": word in trained_on} for word in drawn]))
+    for word in () if options.json else drawn:
+        print(f"{word} *" if word in trained_on else word)
     return 0
 
 
 def _inspect(options: Namespace) -> int:
     _at_least(0, "batch_size", options.batch_size)
     _at_least(1, "vocab_size", options.vocab_size)
+    _at_least(0, "length", options.length)
     if options.run is None:
-        config = _of(NetworkConfig, options)
-        network = MLP(config, vocab_size=options.vocab_size, device="meta")
+        config = _of(PRESETS[options.preset][0], options)
+        if isinstance(config, NGramConfig):
+            raise ValueError("n-grams have no shape before they are counted; name a run of them")
+        network = network_of(config, vocab_size=options.vocab_size, device="meta")
     else:
         network = _open(options.run, None, needed=False)[0].network.to("meta")
-    shape = (options.batch_size, network.config.context)
+    shape = (options.batch_size, getattr(network, "context", options.length))
     found = table(network, torch.zeros(shape, dtype=torch.int64, device="meta"))
     print(json.dumps(dataclasses.asdict(found)) if options.json else found)
     return 0
@@ -232,7 +309,8 @@ def _declaration(text: str) -> tuple[str, Any]:
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
-    network, recipe = PRESETS[_preset(arguments)]
+    preset = _preset(arguments)
+    network, recipe = PRESETS[preset]
     parser = _STRICT(
         prog="typedwave",
         description="Character models of typed layers: train, evaluate, sample, inspect.",
@@ -244,10 +322,12 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     train.add_argument("data", nargs="?", default=str(names_path()), help="one word a line, UTF-8")
     train.add_argument("--out", type=str | None, help="folder for the run, new or empty")
     train.add_argument("--compile", action="store_true", help="compile the step; needs g++")
+    train.add_argument(
+        "--teacher_run", type=str | None, help="folder of a trained teacher, for a recipe with one"
+    )
     train.add_argument("--threads", type=int, default=1, help="threads; one is best at this size")
-    _add_network(train, network)
-    train.add_class_arguments(Recipe, as_group=True)
-    train.set_defaults(dataclasses.asdict(recipe))
+    _add_network(train, network, preset)
+    _add_flags(train, recipe)
 
     evaluation = _STRICT(description="The losses of a trained network.")
     _add_run(evaluation)
@@ -257,6 +337,13 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     sampling.add_argument("--count", type=int, default=_SAMPLES, help="how many")
     sampling.add_argument("--seed", type=int, default=0, help="of the draws")
     sampling.add_argument(
+        "--temperature", type=float, default=1.0, help="less is likelier, more is bolder"
+    )
+    sampling.add_argument("--top_k", type=int | None, help="draw from so many of the likeliest")
+    sampling.add_argument(
+        "--top_p", type=float, default=1.0, help="draw from the likeliest of this chance together"
+    )
+    sampling.add_argument(
         "--new", action="store_true", help="none that is in the corpus, none twice"
     )
 
@@ -264,7 +351,10 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     inspection.add_argument("run", nargs="?", type=str | None, help="folder or checkpoint of a run")
     inspection.add_argument("--vocab_size", type=int, default=27, help="ids, where there is no run")
     inspection.add_argument("--batch_size", type=int, default=32, help="of the example")
-    _add_network(inspection, network)
+    inspection.add_argument(
+        "--length", type=int, default=9, help="of the example, where the network takes any"
+    )
+    _add_network(inspection, network, preset)
 
     check = _STRICT(description="Try the laws of typedwave.testing on a module.")
     check.add_argument("target", help="package.module:factory, or a module, or a class of one")
@@ -291,12 +381,18 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     return parser
 
 
-def _add_network(parser: ArgumentParser, network: NetworkConfig) -> None:
+def _add_network(parser: ArgumentParser, network: Config, preset: str) -> None:
     parser.add_argument(
-        "--preset", choices=list(PRESETS), default="demo", help="where the defaults come from"
+        "--preset", choices=list(PRESETS), default=preset, help="where the defaults come from"
     )
-    parser.add_class_arguments(NetworkConfig, as_group=True)
-    parser.set_defaults(dataclasses.asdict(network))
+    _add_flags(parser, network)
+
+
+def _add_flags(parser: ArgumentParser, preset: Config | AnyRecipe) -> None:
+    """Flags for what a preset decides; the members of a pool have none."""
+    if not isinstance(preset, PoolConfig | PoolRecipe):
+        parser.add_class_arguments(type(preset), as_group=True)
+        parser.set_defaults(dataclasses.asdict(preset))
 
 
 def _add_run(parser: ArgumentParser) -> None:
@@ -307,9 +403,11 @@ def _add_run(parser: ArgumentParser) -> None:
 def _preset(arguments: Sequence[str]) -> str:
     """The preset that is asked for, which decides the defaults of all else."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--preset")
+    parser.add_argument("--network", default="demo")  # a preset of its kind, if no other is named
     with contextlib.suppress(argparse.ArgumentError):
-        name: str = parser.parse_known_args(list(arguments))[0].preset
+        asked = parser.parse_known_args(list(arguments))[0]
+        name: str = asked.preset or asked.network
         if name in PRESETS:
             return name
     return "demo"  # the real parser says what is wrong with the one that was given
@@ -321,17 +419,26 @@ def _underscored(argument: str) -> str:
     return name[:2] + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else argument
 
 
-def _open(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoint, Path]:
-    """The checkpoint of a run and the words that belong to it."""
+def _open(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoint, Path | None]:
+    """The checkpoint of a run and the words that belong to it.
+
+    What is not needed is None where it cannot be found.
+    """
     path = Path(run)
-    file = path / "checkpoint.safetensors" if path.is_dir() else path
+    file = path / CHECKPOINT if path.is_dir() else path
     checkpoint = load_checkpoint(file)
     record = file.parent / "run.json"
-    if data is None and needed:
-        if not record.exists():
-            raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
-        data = _corpus(record)
-    return checkpoint, Path(data or "")
+    if data is not None:
+        return checkpoint, Path(data)
+    if needed and not record.exists():
+        raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
+    try:
+        corpus = Path(_corpus(record))
+    except (OSError, ValueError):
+        if needed:
+            raise
+        return checkpoint, None
+    return checkpoint, corpus if needed or corpus.exists() else None
 
 
 def _corpus(record: Path) -> str:
@@ -370,7 +477,7 @@ def _watch(experiment: Experiment) -> bool:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True, highlight=False)
-    steps = experiment.recipe.steps
+    steps = experiment.steps
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=steps)
         try:
@@ -384,9 +491,12 @@ def _watch(experiment: Experiment) -> bool:
     return False
 
 
-def _of(cls: type[Any], options: Namespace) -> Any:
-    """An instance of a config from the flags of the same names."""
-    return cls(**{field.name: options[field.name] for field in dataclasses.fields(cls)})
+def _of(preset: Any, options: Namespace) -> Any:
+    """A config or recipe like a preset's, from the flags of the same names."""
+    if isinstance(preset, PoolConfig | PoolRecipe):
+        return preset
+    fields = dataclasses.fields(preset)
+    return type(preset)(**{field.name: options[field.name] for field in fields})
 
 
 def _losses(losses: dict[str, float]) -> str:

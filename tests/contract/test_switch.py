@@ -14,6 +14,7 @@ from torch import Tensor
 
 import typedwave
 from typedwave import ShapeError, no_checks, set_checks, typed
+from typedwave.contract.function import FunctionContract
 from typedwave.nn import Linear, Sequential, Tanh
 
 zeros = torch.zeros
@@ -55,6 +56,16 @@ def test_a_block_runs_without_checks_and_checks_come_back(used: bool) -> None:
     assert refuses(lambda: layer(zeros(3)))
     assert refuses(lambda: layer.forward(zeros(3)))
     assert refuses(lambda: head(zeros(3)))
+
+
+def test_in_a_block_nothing_is_made_ready_for_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = Linear(3, 2), zeros(7, 3)
+    layer(x)
+    # What a call costs that is not like the last one, without checks as well until this was found.
+    monkeypatch.setattr(FunctionContract, "bind", lambda *_: pytest.fail("arguments were bound"))
+    with no_checks():
+        layer(x)
+        layer(zeros(5, 3))
 
 
 def test_an_exception_in_a_block_brings_the_checks_back() -> None:

@@ -1,4 +1,5 @@
 import copy
+import gc
 import pickle
 import threading
 import time
@@ -302,3 +303,13 @@ def test_a_model_that_is_compiled_has_the_flow_of_the_eager_one(before: int) -> 
     start = told.index("shapes until here") + 1
     assert told[start : start + 3] == expected
     torch._dynamo.reset()
+
+
+def test_what_modules_did_that_are_gone_is_not_told_of_those_that_got_their_place() -> None:
+    def plain() -> nn.Module:  # a root of torch's leaves no mark where it begins
+        return nn.Sequential(nn.Identity(), Linear(4, 3), Linear(3, 2))
+
+    for _ in range(50):
+        plain()(zeros(7, 4))
+        gc.collect()
+        assert flow(lambda: plain()(zeros(2, 5))) == []

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_networks import EVERY, LEARNING, POOL, VOCABULARY, made
 
 from typedwave.lab import files
 from typedwave.lab.checkpoint import (
@@ -19,7 +20,7 @@ from typedwave.lab.checkpoint import (
     save_checkpoint,
 )
 from typedwave.lab.corpus import Vocabulary
-from typedwave.models import MLP, NetworkConfig, build
+from typedwave.models import MLP, NetworkConfig, NGram, PoolConfig, build
 
 configs = st.builds(
     NetworkConfig,
@@ -106,6 +107,66 @@ def test_what_is_saved_is_loaded_to_the_bit(path, config, vocabulary, seed, dtyp
     assert not any(module.training for module in loaded.network.modules())
     ids = torch.zeros(3, config.context, dtype=torch.int64)
     assert torch.equal(loaded.network(ids), saved.network.eval()(ids))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_network_is_loaded_to_the_bit_and_says_the_same(path, kind, dtype):
+    saved = Checkpoint(made(EVERY[kind]).to(dtype), VOCABULARY)
+    save_checkpoint(path, saved)
+    loaded = load_checkpoint(path)
+    assert loaded.vocabulary == VOCABULARY
+    assert loaded.network.config == EVERY[kind]
+    assert type(loaded.network) is type(saved.network)
+    state = loaded.network.state_dict()
+    assert list(state) == list(saved.network.state_dict())
+    for name, tensor in saved.network.state_dict().items():
+        assert state[name].dtype == tensor.dtype
+        assert torch.equal(state[name], tensor), name
+    assert not any(module.training for module in loaded.network.modules())
+    length = getattr(saved.network, "context", 7)
+    ids = torch.randint(len(VOCABULARY), (5, length), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(loaded.network(ids), saved.network.eval()(ids))
+
+
+def test_a_pool_of_pools_is_loaded_too(path):
+    config = PoolConfig(members=(POOL, EVERY["gru"], POOL), weights=(1.0, -0.5, 0.25))
+    saved = Checkpoint(made(config), VOCABULARY)
+    save_checkpoint(path, saved)
+    network = load_checkpoint(path).network
+    assert network.config == config
+    ids = torch.zeros(2, 5, dtype=torch.int64)
+    assert torch.equal(network(ids), saved.network.eval()(ids))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_of_every_network_a_tensor_that_is_missing_is_named(tmp_path, path, kind):
+    save_checkpoint(path, Checkpoint(made(EVERY[kind]), VOCABULARY))
+    for name in list(made(EVERY[kind]).state_dict())[::5]:
+        found = rewrite(tmp_path / "c", path.read_bytes(), tensors={name: None})
+        assert found == f"does not fit together: it lacks {name}"
+
+
+def test_n_grams_that_are_not_fitted_stay_so(path):
+    save_checkpoint(path, Checkpoint(NGram(EVERY["ngram"], vocab_size=12), VOCABULARY))
+    assert len(load_checkpoint(path).network.edges) == 0
+
+
+@pytest.mark.parametrize("kind", LEARNING)
+def test_every_loaded_network_can_be_trained_on(path, kind):
+    save_checkpoint(path, Checkpoint(made(LEARNING[kind]), VOCABULARY))
+    network = load_checkpoint(path).network.train()
+    network(torch.zeros(5, getattr(network, "context", 7), dtype=torch.int64)).sum().backward()
+    for parameter in network.parameters():
+        assert parameter.is_leaf
+        assert parameter.grad is not None
+
+
+def test_a_kind_of_network_that_there_is_not_is_named_with_those_there_are(path, whole):
+    assert rewrite(path, whole, network='{"network": "ring"}') == (
+        "does not fit together: network is 'ring', but there are ngram, flat, hierarchical, "
+        "wavenet, rnn, gru, lstm, transformer, pool"
+    )
 
 
 def test_a_loaded_network_can_be_trained_on(path):

@@ -3,18 +3,16 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, seeded
 from torch import nn
 
 from typedwave.lab import evaluation as evaluation_module
-from typedwave.lab.corpus import Examples
+from typedwave.lab.corpus import Examples, examples
 from typedwave.lab.evaluation import evaluate, evaluating
-from typedwave.models import NetworkConfig, build
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from typedwave.lab.sequences import IGNORED, Sequences, sequences
+from typedwave.models import NetworkConfig, Windowed, build, sequence_model, to_dilated
 
 
 def tiny(seed: int = 1) -> nn.Module:
@@ -96,9 +94,7 @@ class Fails(nn.Module):
 
 @given(modes=st.lists(st.booleans(), min_size=12, max_size=12), fails=st.booleans())
 def test_every_module_has_its_own_mode_again_and_the_state_is_untouched(modes, fails):
-    network = tiny()
-    if fails:
-        network.layers.append(Fails())
+    network = nn.Sequential(tiny(), Fails()) if fails else tiny()
     modules = list(network.modules())
     for module, mode in zip(modules, modes, strict=False):
         module.training = mode
@@ -136,3 +132,68 @@ def test_evaluating_is_eval_mode_without_gradients_for_as_long_as_it_lasts():
         assert not torch.is_grad_enabled()
     assert all(module.training for module in network.modules())
     assert torch.is_grad_enabled()
+
+
+# whole words
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+@given(words=st.lists(st.text("abcdefgio", max_size=9), min_size=1, max_size=9), seed=st.integers())
+@settings(max_examples=15)
+def test_sequences_and_examples_of_the_same_words_give_the_same_loss(kind, words, seed):
+    network = made(WINDOWS[kind], seed=seed % 2**32)
+    by_examples = evaluate(network, examples(words, VOCABULARY, context=network.context))
+    whole = sequences(words, VOCABULARY)
+    assert evaluate(Windowed(network), whole) == pytest.approx(by_examples, rel=1e-5)
+    for fold in (False, True):
+        dilated = to_dilated(network, fold_batch_norm=fold)
+        assert evaluate(dilated, whole) == pytest.approx(by_examples, rel=1e-5)
+
+
+def test_the_loss_of_n_grams_on_words_is_that_on_their_examples():
+    network = made(EVERY["ngram"])
+    by_examples = evaluate(network, examples(WORDS, VOCABULARY, context=network.context))
+    whole = sequences(WORDS, VOCABULARY)
+    assert evaluate(sequence_model(network), whole) == pytest.approx(by_examples, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", SEQUENCES)
+@given(at_once=st.integers(1, 14), padding=st.integers(0, 5))
+@settings(max_examples=8)
+def test_neither_batches_nor_padding_change_the_loss_of_words(kind, at_once, padding):
+    model = made(SEQUENCES[kind])
+    losses = []
+    with torch.no_grad():
+        for word in WORDS:  # one at a time, without any padding
+            data = sequences([word], VOCABULARY)
+            losses += F.cross_entropy(model.eval()(data.ids)[0], data.targets[0], reduction="none")
+    plain = sequences(WORDS, VOCABULARY)
+    padded = Sequences(
+        F.pad(plain.ids, (0, padding)), F.pad(plain.targets, (0, padding), value=IGNORED)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "_WORDS_AT_ONCE", at_once)
+        assert evaluate(model, padded) == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+@given(at_once=st.integers(1, 14))
+def test_no_batch_of_words_is_larger_than_allowed_and_all_are_in_eval_mode(at_once):
+    model, seen = made(SEQUENCES["gru"]), []
+    model.register_forward_pre_hook(
+        lambda module, args: seen.append((*args[0].shape, module.training, torch.is_grad_enabled()))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "_WORDS_AT_ONCE", at_once)
+        evaluate(model.train(), sequences(WORDS, VOCABULARY))
+    assert model.training
+    whole, rest = divmod(len(WORDS), at_once)
+    assert [size for size, *_ in seen] == [at_once] * whole + [rest] * (rest > 0)
+    assert [length for _, length, *_ in seen] == sorted(length for _, length, *_ in seen)
+    assert {tuple(modes) for _, _, *modes in seen} == {(False, False)}
+
+
+def test_there_is_no_mean_of_no_words():
+    none = sequences(WORDS, VOCABULARY).rows(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        evaluate(made(SEQUENCES["gru"]), none)
+    assert str(caught.value) == "there is no example to evaluate on"

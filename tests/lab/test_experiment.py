@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import hashlib
 import json
 import math
@@ -9,15 +10,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import EVERY, LEARNING, POOL, SEQUENCES, VOCABULARY, WINDOWS, made
+from tiny_networks import WORDS as TINY_WORDS
 
 from typedwave.lab import experiment as experiment_module
 from typedwave.lab.checkpoint import load_checkpoint
 from typedwave.lab.corpus import CorpusError, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim
-from typedwave.lab.recipe import Recipe
+from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim, losses_of
+from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.sequences import sequences
+from typedwave.lab.teaching import taught
 from typedwave.lab.training import DivergedError, Training
-from typedwave.models import NetworkConfig, build
+from typedwave.lab.word_training import WordTraining
+from typedwave.models import NetworkConfig, NGram, build, sequence_model
 
 WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
 CONFIG = NetworkConfig(context=4, n_embd=3, n_hidden=5)
@@ -120,12 +126,37 @@ def test_losses_are_those_of_the_three_parts():
     experiment = experiment_of(3)
     list(experiment.points())
     vocabulary = Vocabulary.of(WORDS)
-    parts = split(WORDS)._asdict()
+    parts = {**split(WORDS)._asdict(), "unseen": split(WORDS).validation}  # no word is there twice
     assert experiment.losses() == {
         name: evaluate(experiment.network, examples(part, vocabulary, context=4))
         for name, part in parts.items()
     }
+    assert list(experiment.losses()) == ["train", "validation", "test", "unseen"]
+
+
+def test_unseen_are_the_words_of_validation_that_are_not_in_train():
+    words = [*WORDS, *WORDS[:12]]
+    experiment = Experiment(words, CONFIG, Recipe(steps=1, batch_size=4))
+    parts = split(words)
+    unseen = [word for word in parts.validation if word not in parts.train]
+    assert 0 < len(unseen) < len(parts.validation)
+    expected = examples(unseen, Vocabulary.of(words), context=4)
+    assert experiment.losses()["unseen"] == evaluate(experiment.network, expected)
+
+
+def test_where_all_words_of_validation_are_in_train_there_is_no_loss_of_unseen_ones():
+    experiment = Experiment(["anna", "otto"] * 20, CONFIG, Recipe(steps=1, batch_size=4))
     assert list(experiment.losses()) == ["train", "validation", "test"]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_losses_of_a_network_are_those_of_its_experiment_by_whole_words(kind):
+    splits, network = split(TINY_WORDS), made(EVERY[kind])
+    found = losses_of(network, VOCABULARY, splits)
+    model = sequence_model(network)
+    for name, part in splits._asdict().items():
+        expected = evaluate(model, sequences(part, VOCABULARY))
+        assert found[name] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_global_generator_stays_as_it_was(tmp_path):
@@ -169,6 +200,181 @@ def test_whether_it_is_compiled_is_passed_on_and_recorded(monkeypatch, tmp_path,
     assert len(asked) == compiled
 
 
+# every kind of network
+
+
+def counted_by(recipe: WordsRecipe) -> int:
+    return recipe.epochs * math.ceil(len(split(TINY_WORDS).train) / recipe.batch_size)
+
+
+@pytest.mark.parametrize("taught_by", [None, "gru", "ngram"])
+@pytest.mark.parametrize("kind", LEARNING)
+def test_training_on_words_is_that_of_its_pieces(kind, taught_by):
+    config, train = LEARNING[kind], split(TINY_WORDS).train
+    teacher = None if taught_by is None else sequence_model(made(EVERY[taught_by]))
+    recipe = WordsRecipe(
+        epochs=3, batch_size=4, seed=7, teacher=taught_by or "", sampled=5 if taught_by else 0
+    )
+    experiment = Experiment(TINY_WORDS, config, recipe, teacher=teacher)
+    points = list(experiment.points())
+
+    generator = torch.Generator().manual_seed(7)
+    network = build(config, vocab_size=len(VOCABULARY), generator=generator)
+    words = sequences(train, VOCABULARY)
+    if teacher is not None:
+        words = taught(teacher, train, VOCABULARY, sampled=5, generator=generator)
+    training = WordTraining(network, words, recipe, generator=generator)
+    training.run(training.steps)
+    assert experiment.steps == training.steps
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(experiment.network.state_dict()[name], tensor), name
+    means = training.losses.unflatten(0, (3, -1)).mean(1)
+    assert [point.train for point in points] == [mean.item() for mean in means]
+    assert [point.step for point in points] == [training.steps * i // 3 for i in (1, 2, 3)]
+    assert points[-1].validation == experiment.losses()["validation"]
+
+
+@given(epochs=st.integers(1, 130), batch_size=st.integers(3, 12))
+@settings(max_examples=12)
+def test_a_point_is_of_whole_epochs_and_there_are_50_at_most(epochs, batch_size):
+    recipe = WordsRecipe(epochs=epochs, batch_size=batch_size)
+    experiment = Experiment(TINY_WORDS, SEQUENCES["rnn"], recipe)
+    experiment._training.run = lambda until: setattr(
+        experiment._training, "step", min(until, experiment.steps)
+    )
+    steps = [point.step for point in experiment.points()]
+    each = math.ceil(len(split(TINY_WORDS).train) / batch_size) * math.ceil(epochs / 50)
+    assert steps == [*range(each, experiment.steps, each), experiment.steps]
+    assert len(steps) <= 50
+
+
+def test_counting_is_one_step_and_one_point():
+    experiment = Experiment(TINY_WORDS, EVERY["ngram"], CountingRecipe())
+    (point,) = experiment.points()
+    assert (experiment.step, experiment.steps, point.step) == (1, 1, 1)
+    losses, plain = experiment.losses(), NGram(EVERY["ngram"], vocab_size=len(VOCABULARY))
+    plain.fit(*examples(split(TINY_WORDS).train, VOCABULARY, context=2))
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(experiment.network.state_dict()[name], tensor), name
+    assert point.train == pytest.approx(losses["train"], rel=1e-6)
+    assert point.validation == losses["validation"]
+
+
+@pytest.mark.parametrize("kind", [*LEARNING, "ngram"])
+def test_an_experiment_with_every_network_can_be_saved_and_loaded(tmp_path, kind):
+    recipe = CountingRecipe() if kind == "ngram" else WordsRecipe(epochs=1, batch_size=4)
+    experiment = Experiment(TINY_WORDS, EVERY[kind], recipe)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    list(experiment.points())
+    record = experiment.save(tmp_path, corpus="")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(record)
+    )
+    assert record["recipe"] == dataclasses.asdict(recipe)
+    assert record["network"] == dataclasses.asdict(EVERY[kind])
+    assert record["losses"] == experiment.losses()
+    splits = split(TINY_WORDS)
+    assert record["examples"] == {
+        name: sum(len(word) + 1 for word in part)
+        for name, part in {**splits._asdict(), "unseen": set(splits.validation)}.items()
+        if name in record["losses"]
+    }
+    loaded = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert losses_of(loaded.network, loaded.vocabulary, splits) == record["losses"]
+
+
+@given(at=st.integers(0, 5))
+@settings(max_examples=6)
+def test_training_on_words_can_be_interrupted_saved_and_gone_on_with(at, tmp_path_factory):
+    recipe = WordsRecipe(epochs=2, batch_size=4)
+    whole, stopped = (Experiment(TINY_WORDS, SEQUENCES["gru"], recipe) for _ in range(2))
+    list(whole.points())
+    interrupt_at(stopped, at)
+    with pytest.raises(KeyboardInterrupt):
+        list(stopped.points())
+    assert stopped.step == at
+    record = stopped.save(tmp_path_factory.mktemp("interrupted"), corpus="")
+    assert record["steps_done"] == at
+    list(stopped.points())
+    assert stopped.curve[-1].step == stopped.steps == 6
+    assert stopped.losses() == whole.losses()
+
+
+def test_training_on_words_that_diverges_is_not_hidden():
+    recipe = WordsRecipe(epochs=9, batch_size=4, muon_rate=1e30)
+    with pytest.raises(DivergedError):
+        list(Experiment(TINY_WORDS, SEQUENCES["rnn"], recipe).points())
+
+
+WORDS_RECIPE = WordsRecipe(epochs=1, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe", "message"),
+    [
+        (SEQUENCES["gru"], Recipe(), "a Recipe is not for a network of kind gru"),
+        (EVERY["ngram"], Recipe(), "a Recipe is not for a network of kind ngram"),
+        (EVERY["ngram"], WORDS_RECIPE, "a WordsRecipe is not for a network of kind ngram"),
+        (WINDOWS["flat"], CountingRecipe(), "a CountingRecipe is not for a network of kind flat"),
+        (SEQUENCES["rnn"], CountingRecipe(), "a CountingRecipe is not for a network of kind rnn"),
+        (POOL, CountingRecipe(), "a CountingRecipe is not for a network of kind pool"),
+        (
+            WINDOWS["flat"],
+            PoolRecipe(recipes=(Recipe(),)),
+            "a PoolRecipe is not for a network of kind flat",
+        ),
+    ],
+)
+def test_a_recipe_for_another_network_is_refused(config, recipe, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        Experiment(TINY_WORDS, config, recipe)
+    assert str(caught.value) == message
+
+
+def test_a_pool_is_not_trained_as_one():
+    # Its n-grams are not counted, and its members' last layers would be taken for hidden ones.
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        Experiment(TINY_WORDS, POOL, WORDS_RECIPE)
+    assert str(caught.value) == "a WordsRecipe is not for a network of kind pool"
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe"),
+    [(SEQUENCES["gru"], WORDS_RECIPE), (EVERY["ngram"], CountingRecipe())],
+)
+def test_only_a_step_on_examples_is_compiled(config, recipe):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        Experiment(TINY_WORDS, config, recipe, compile=True)
+    assert str(caught.value) == (
+        "compile is for a training step on examples, which this recipe has not"
+    )
+
+
+def test_a_teacher_that_is_missing_is_named():
+    recipe = WordsRecipe(epochs=1, batch_size=4, teacher="gru")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        Experiment(TINY_WORDS, SEQUENCES["rnn"], recipe)
+    assert str(caught.value) == (
+        "the recipe is for the teacher 'gru'; give it one, or none, as teacher"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe"),
+    [
+        (SEQUENCES["rnn"], WORDS_RECIPE),
+        (WINDOWS["flat"], Recipe(steps=1)),
+        (EVERY["ngram"], CountingRecipe()),
+    ],
+)
+def test_a_teacher_that_is_not_asked_for_is_refused(config, recipe):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        Experiment(TINY_WORDS, config, recipe, teacher=made(SEQUENCES["gru"]))
+    assert str(caught.value) == "the recipe is for no teacher; give it one, or none, as teacher"
+
+
 # the folder
 
 
@@ -184,7 +390,8 @@ def test_the_record_says_what_was_done(tmp_path, monkeypatch):
         "corpus": "names of friends",
         "words_sha256": hashlib.sha256(words.encode()).hexdigest(),
         "examples": {
-            name: sum(len(word) + 1 for word in part) for name, part in splits._asdict().items()
+            name: sum(len(word) + 1 for word in part)
+            for name, part in {**splits._asdict(), "unseen": splits.validation}.items()
         },
         "network": {
             "network": "hierarchical",

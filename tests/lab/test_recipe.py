@@ -1,17 +1,17 @@
 import dataclasses
+import functools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.recipe import PRESETS, Recipe
-from typedwave.models import MLP
+from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 
 
-def refusal(**arguments) -> str:
+def refusal(kind, **arguments) -> str:
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
-        Recipe(**arguments)
+        kind(**arguments)
     assert type(caught.value) is ValueError
     return str(caught.value)
 
@@ -60,7 +60,7 @@ def test_the_lecture_decays_after_150_000_steps():
     ],
 )
 def test_a_number_out_of_range_is_refused_with_its_limits(arguments, message):
-    assert refusal(**arguments) == message
+    assert refusal(Recipe, **arguments) == message
 
 
 def test_the_limits_themselves_are_allowed():
@@ -74,33 +74,94 @@ def test_the_limits_themselves_are_allowed():
     assert Recipe(decay_from=1.0).rate(199_999) == 0.1
 
 
-def test_it_cannot_be_changed():
+@pytest.mark.parametrize("recipe", [Recipe(), WordsRecipe(), CountingRecipe()])
+def test_it_cannot_be_changed(recipe):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Recipe().steps = 3
+        recipe.seed = 3
 
 
-def test_the_presets_are_the_rows_of_the_lecture_and_a_short_one():
-    parameters = {
-        name: sum(p.numel() for p in MLP(config, vocab_size=27, device="meta").parameters())
-        for name, (config, _) in PRESETS.items()
+# whole words
+
+
+@given(
+    epochs=st.integers(1, 9),
+    batch_size=st.integers(1, 40),
+    words=st.integers(1, 99),
+    warm_up=st.floats(0, 1),
+)
+def test_the_rates_rise_from_almost_0_and_fall_to_almost_0_in_straight_lines(
+    epochs, batch_size, words, warm_up
+):
+    recipe = WordsRecipe(epochs=epochs, batch_size=batch_size, warm_up=warm_up)
+    steps = recipe.steps(words)
+    assert steps == epochs * len(range(0, words, batch_size))
+    factors = [recipe.factor(step, steps) for step in range(steps)]
+    for step, factor in enumerate(factors):
+        falling, rising = (steps - step) / steps, (step + 1) / (warm_up * steps + 1)
+        assert factor == pytest.approx(falling * min(1, rising), rel=1e-9)
+        assert 0 < factor <= 1
+        if step >= warm_up * steps:
+            assert factor == pytest.approx(falling, rel=1e-9)
+    if warm_up == 0:
+        assert factors[0] == 1
+
+
+def test_what_an_epoch_of_the_names_is():
+    assert WordsRecipe().steps(25_620) == 5 * 201
+    rates = [WordsRecipe(warm_up=0.1).factor(step, 100) for step in (0, 4, 10, 50, 99)]
+    assert rates == pytest.approx([1 / 11, 5 / 11 * 0.96, 0.9, 0.5, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0, but has to be at least 1"),
+        ({"epochs": 1.0}, "epochs is 1.0, but has to be a whole number"),
+        ({"batch_size": 0}, "batch_size is 0, but has to be at least 1"),
+        ({"batch_size": True}, "batch_size is True, but has to be a whole number"),
+        ({"muon_rate": -0.1}, "muon_rate is -0.1, but has to be at least 0"),
+        ({"muon_rate": math.inf}, "muon_rate is inf, but has to be finite"),
+        ({"adam_rate": -0.1}, "adam_rate is -0.1, but has to be at least 0"),
+        ({"adam_rate": math.nan}, "adam_rate is nan, but has to be at least 0"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1, but has to be at least 0"),
+        ({"weight_decay": math.inf}, "weight_decay is inf, but has to be finite"),
+        ({"warm_up": -0.1}, "warm_up is -0.1, but has to be 0 to 1"),
+        ({"warm_up": 1.1}, "warm_up is 1.1, but has to be 0 to 1"),
+        ({"clip": -1.0}, "clip is -1.0, but has to be at least 0"),
+        ({"seed": -1}, "seed is -1, but has to be at least 0"),
+        ({"seed": 2**64}, f"seed is {2**64}, but has to be less than 2**64"),
+        ({"sampled": -1}, "sampled is -1, but has to be at least 0"),
+        ({"sampled": 2.0}, "sampled is 2.0, but has to be a whole number"),
+    ],
+)
+def test_a_number_for_words_out_of_range_is_refused_with_its_limits(arguments, message):
+    assert refusal(WordsRecipe, **arguments) == message
+
+
+def test_the_limits_of_the_numbers_for_words_are_allowed():
+    least = dict.fromkeys(["muon_rate", "adam_rate", "weight_decay", "warm_up", "clip"], 0.0)
+    recipe = WordsRecipe(epochs=1, batch_size=1, seed=0, **least)
+    assert dataclasses.asdict(recipe) == {
+        "epochs": 1,
+        "batch_size": 1,
+        **least,
+        "seed": 0,
+        "teacher": "",
+        "sampled": 0,
     }
-    assert parameters == {
-        "demo": 76_579,
-        "lecture": 76_579,
-        "lecture-small": 22_397,
-        "lecture-flat": 22_097,
-        "lecture-flat-3": 12_097,
-    }
-    for name, (config, recipe) in PRESETS.items():
-        assert config.unbiased == name.startswith("lecture")
-        assert config.context == (3 if name == "lecture-flat-3" else 8)
-        assert config.output_scale == 0.1
-        assert recipe == Recipe(
-            steps=40_000 if name == "demo" else 200_000,
-            batch_size=32,
-            learning_rate=0.1,
-            decay=0.1,
-            decay_from=0.75,
-            momentum=0.0,
-            seed=42,
-        )
+    assert WordsRecipe(warm_up=1.0, seed=2**64 - 1).factor(0, 9) == 0.1
+
+
+@pytest.mark.parametrize("kind", [CountingRecipe, functools.partial(PoolRecipe, recipes=())])
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (-1, "seed is -1, but has to be at least 0"),
+        ("1", "seed is '1', but has to be a whole number"),
+        (2**64, f"seed is {2**64}, but has to be less than 2**64"),
+    ],
+)
+def test_counting_and_pools_have_a_seed_too(kind, seed, message):
+    assert kind(seed=2**64 - 1).seed == 2**64 - 1
+    assert kind().seed == 42
+    assert refusal(kind, seed=seed) == message

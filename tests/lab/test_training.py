@@ -14,7 +14,8 @@ from torch._dynamo.exc import BackendCompilerFailed
 from typedwave.lab import training as training_module
 from typedwave.lab.corpus import Examples, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.recipe import PRESETS, Recipe
+from typedwave.lab.presets import PRESETS
+from typedwave.lab.recipe import Recipe
 from typedwave.lab.steps import CompilerError, compiled_step
 from typedwave.lab.training import DivergedError, Training
 from typedwave.models import NetworkConfig, build

@@ -20,8 +20,8 @@ from typedwave.contract.facts import is_told_by_class, questions_to_self
 from typedwave.contract.function import FunctionContract
 from typedwave.contract.hints import alternatives, is_array
 from typedwave.contract.state import StateContract
-from typedwave.contract.switch import ATTRIBUTE, COMPILED, OFF, Memory
-from typedwave.contract.trail import forget, note
+from typedwave.contract.switch import ATTRIBUTE, COMPILED, OFF, Memory, is_off
+from typedwave.contract.trail import forget, note, reference
 from typedwave.contract.written import NAMES, PREFIX, Compared, Kind, write_call
 
 __all__ = ["install_call"]
@@ -43,6 +43,7 @@ NAMES.update(
             "forward_pre_hooks": torch_module._global_forward_pre_hooks,
             "is_tracing": torch._C._get_tracing_state,
             "note": note,
+            "reference": reference,
         }.items()
     }
 )
@@ -151,10 +152,14 @@ class _ModuleCall:
 
     def other_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls a module that has no last call of this class, or with keywords."""
-        owner = args[0]
-        memory = getattr(owner, ATTRIBUTE)
+        memory = getattr(args[0], ATTRIBUTE)
         if memory is not OFF and memory is not COMPILED:
             return Module.__call__(*args, **kwargs) if kwargs else self.renew(*args)
+        return self._unchecked(*args, **kwargs)
+
+    def _unchecked(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls what is not checked, or what was compiled: as torch does, where that differs."""
+        owner = args[0]
         patched = "forward" in vars(owner) or self._cls.forward is not self._forward
         if patched or owner._compiled_call_impl is not None or _has_hooks(owner):
             return Module.__call__(*args, **kwargs)
@@ -162,6 +167,8 @@ class _ModuleCall:
 
     def renew(self, *args: Any) -> Any:
         """Calls a module as torch does, and keeps the call for the next one if it was good."""
+        if is_off(args[0]):  # in a block without checks
+            return self._unchecked(*args)
         contract = self._contract
         try:
             arguments = contract.bind(args, {})
@@ -187,7 +194,7 @@ class _ModuleCall:
         last = vars(owner).get(ATTRIBUTE)
         if last is OFF or last is COMPILED or type(owner) is not self._cls:
             return
-        who = id(owner)
+        who = reference(owner)
         held, asked, *facts = key
         compared = self._compared
         values: dict[str, Any] = {

@@ -27,7 +27,7 @@ from typedwave.contract.hints import RESULT, Claim, describe_array, has_arrays
 from typedwave.contract.judge import first_refused, in_scope
 from typedwave.contract.state import Facts, StateContract
 from typedwave.contract.switch import is_off
-from typedwave.contract.trail import forget, note
+from typedwave.contract.trail import forget, note, reference
 from typedwave.errors import ContractError
 
 __all__ = ["CONTRACTS", "REMEMBERED", "FunctionContract"]
@@ -237,7 +237,7 @@ class FunctionContract:
 
     def who(self, owner: Any) -> Any:
         """Who leaves marks on the trail: the object whose method it is, or the function."""
-        return id(owner) if self.is_method else self
+        return reference(owner) if self.is_method else self
 
     def name_of(self, owner: Any) -> Module | str:
         """What an error names: the module whose method this is, or else the function."""

@@ -116,8 +116,8 @@ def _python(variable: Any) -> Any:
         return list(map(_python, variable.items))
     if isinstance(variable, kinds.ConstDictVariable):
         return {_python(key.vt): _python(part) for key, part in variable.items.items()}
-    if isinstance(variable, kinds.UnspecializedNNModuleVariable):
-        return variable.value
+    if isinstance(variable, kinds.UserDefinedObjectVariable) and variable.source is not None:
+        return variable.value  # a module, or an object that the traced code was given
     if variable.is_python_constant():
         return variable.as_python_constant()
     return _UNSEEN

@@ -5,6 +5,7 @@ to a bounded deque. What holds other calls leaves a mark where it begins as well
 inside of it can be folded away once it has returned.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -14,14 +15,17 @@ from torch.nn import Module
 from typedwave.contract.location import callers, clean, home_of
 from typedwave.errors import Step
 
-__all__ = ["forget", "note", "steps"]
+__all__ = ["forget", "note", "reference", "steps"]
+
+_NOBODY: Final = 0
 
 LONGEST: Final = 1024
 """Marks that are kept; of a longer call only the end is told."""
 
 
-# (who,) where a call begins, (who, contract, facts, result) where it returned. Who is the id of
-# the object whose method it is, or else the contract of the function.
+# (who,) where a call begins, (who, contract, facts, result) where it returned. Who is a weak
+# reference to the object whose method it is, since the id of one that is gone is given to another,
+# or else the contract of the function.
 Mark = tuple[Any, ...]
 
 _trail: deque[Mark] = deque(maxlen=LONGEST)
@@ -49,7 +53,8 @@ def steps(owner: Module | str, inputs: str, outcome: str) -> tuple[Step, ...]:
         failing = ("", owner)
     named = root.named_modules() if root is not None and "_modules" in vars(root) else ()
     names = {id(module): (clean(path), type(module).__name__) for path, module in named}
-    marks = [mark for mark in list(_trail) if not isinstance(mark[0], int) or mark[0] in names]
+    marks = [(_id(mark[0]), *mark[1:]) for mark in list(_trail)]
+    marks = [mark for mark in marks if not isinstance(mark[0], int) or mark[0] in names]
     forget()  # the failing call leaves marks that no other call would close
     if root is owner:
         return ()
@@ -69,6 +74,18 @@ def steps(owner: Module | str, inputs: str, outcome: str) -> tuple[Step, ...]:
     done = {(step.path, step.type): step for _, step in rows if step is not None}
     done.pop(failing, None)
     return (*done.values(), Step(*failing, inputs, outcome)) if done else ()
+
+
+def reference(owner: Any) -> Any:
+    """Who leaves the marks of the methods of an object."""
+    try:
+        return weakref.ref(owner)
+    except TypeError:  # it has slots only, and is no module
+        return _NOBODY
+
+
+def _id(who: Any) -> Any:
+    return id(who()) if isinstance(who, weakref.ref) else who
 
 
 def _of(root: int, marks: Sequence[Mark]) -> Sequence[Mark]:

@@ -173,7 +173,7 @@ def write_checked(
         passed=_passed(signature),
         values="".join(f"{name}, " for name in signature.parameters),
         owner=owner,
-        who="id(self)" if is_method else contract,
+        who=f"{PREFIX}reference(self)" if is_method else contract,
         state=_STATE.format(_=PREFIX) if is_method else "",
         drift=_DRIFT.format(_=PREFIX) if is_method else "",
         before=f"{PREFIX}held" if is_method else "()",

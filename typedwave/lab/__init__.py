@@ -17,13 +17,18 @@ from typedwave.lab.corpus import (
     split,
 )
 from typedwave.lab.evaluation import evaluate, evaluating
-from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim
+from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim, losses_of
 from typedwave.lab.names import names_path
-from typedwave.lab.recipe import PRESETS, Recipe
+from typedwave.lab.pooling import pooled, save_pool
+from typedwave.lab.presets import PRESETS
+from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
-from typedwave.lab.sampling import sample, sample_new
+from typedwave.lab.sampling import choose, sample, sample_new
+from typedwave.lab.sequences import Sequences, sequences
 from typedwave.lab.steps import CompilerError
+from typedwave.lab.teaching import taught
 from typedwave.lab.training import DivergedError, Training
+from typedwave.lab.word_training import WordTraining
 
 __all__ = [
     "PRESETS",
@@ -31,26 +36,37 @@ __all__ = [
     "CheckpointError",
     "CompilerError",
     "CorpusError",
+    "CountingRecipe",
     "DivergedError",
     "Examples",
     "Experiment",
     "Point",
+    "PoolRecipe",
     "Recipe",
     "RunExistsError",
+    "Sequences",
     "Splits",
     "Training",
     "UnknownCharacterError",
     "Vocabulary",
+    "WordTraining",
+    "WordsRecipe",
+    "choose",
     "claim",
     "draw_curve",
     "evaluate",
     "evaluating",
     "examples",
     "load_checkpoint",
+    "losses_of",
     "names_path",
+    "pooled",
     "read_words",
     "sample",
     "sample_new",
     "save_checkpoint",
+    "save_pool",
+    "sequences",
     "split",
+    "taught",
 ]

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.files import replacing
-from typedwave.models import MLP, NetworkConfig
+from typedwave.models import Network, config_of, network_of
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The file in the folder of a run."""
 
 _FORMAT = "typedwave 1"
 
@@ -27,7 +30,7 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """A network and the vocabulary it speaks; its config is ``network.config``."""
 
-    network: MLP
+    network: Network
     vocabulary: Vocabulary
 
 
@@ -72,8 +75,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         )
     try:
         vocabulary = Vocabulary(tuple(json.loads(metadata["characters"])))
-        config = NetworkConfig(**json.loads(metadata["network"]))
-        network = MLP(config, vocab_size=len(vocabulary), device="meta")
+        config = config_of(json.loads(metadata["network"]))
+        network = network_of(config, vocab_size=len(vocabulary), device="meta")
         _check_tensors(network, tensors)
         network.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -82,7 +85,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(network.eval(), vocabulary)
 
 
-def _check_tensors(network: MLP, tensors: dict[str, Tensor]) -> None:
+def _check_tensors(network: Network, tensors: dict[str, Tensor]) -> None:
     """What load_state_dict lets pass: a count of batches that is missing, and mixed dtypes."""
     expected = network.state_dict()
     missing = sorted(expected.keys() - tensors.keys())

@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 __all__ = [
+    "LEAST_WORDS",
     "CorpusError",
     "Examples",
     "Splits",
@@ -22,6 +23,9 @@ __all__ = [
     "read_words",
     "split",
 ]
+
+LEAST_WORDS = 6
+"""Words of which three parts can be made."""
 
 _SHOWN = 40  # so many characters of a word or an alphabet are shown in a message
 
@@ -134,14 +138,16 @@ class Vocabulary:
             ValueError: An id is the boundary, or not in the vocabulary.
         """
         ids = list(ids)
-        problems = [
-            f"ids[{i}] is {number}" + (", the boundary" if number == 0 else "")
-            for i, number in enumerate(ids)
-            if not 0 < number < len(self)
-        ]
-        if problems:
-            raise ValueError(f"characters have the ids 1 to {len(self) - 1}: {_joined(problems)}")
-        return "".join(self.characters[number - 1] for number in ids)
+        if ids and not (min(ids) > 0 and max(ids) < len(self)):
+            problems = [
+                f"ids[{i}] is {number}" + (", the boundary" if number == 0 else "")
+                for i, number in enumerate(ids)
+                if not 0 < number < len(self)
+            ]
+            known = len(self) - 1
+            raise ValueError(f"characters have the ids 1 to {known}: {_joined(problems)}")
+        characters = self.characters
+        return "".join([characters[number - 1] for number in ids])
 
     def _unknown_in(self, word: str) -> str:
         problems = [
@@ -170,15 +176,15 @@ def split(words: Sequence[str], *, seed: int = 42) -> Splits:
     """Shuffle the words and cut them into parts of 80, 10 and 10 %.
 
     Args:
-        words: At least 6, so that no part is empty; they are left as they are.
+        words: At least `LEAST_WORDS`, so that no part is empty; they are left as they are.
         seed: Of the shuffle by `random.Random`; the same seed gives the same parts.
 
     Raises:
         CorpusError: There are too few words.
     """
-    if len(words) < 6:
+    if len(words) < LEAST_WORDS:
         raise CorpusError(
-            "train, validation and test need 6 words or more to have one each,"
+            f"train, validation and test need {LEAST_WORDS} words or more to have one each,"
             f" but the number of words is {len(words)}"
         )
     first, second = int(0.8 * len(words)), int(0.9 * len(words))

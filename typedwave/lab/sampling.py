@@ -1,87 +1,205 @@
-"""Sampling: new words from a network, many at a time."""
+"""Sampling: new words from a network, many at a time, a position at a time."""
 
+import math
 from collections.abc import Collection
+from typing import Any
 
 import torch
-from torch.nn import Module
+from jaxtyping import Float, Int64
+from torch import Tensor
 
+from typedwave.contract import typed
 from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.evaluation import evaluating
+from typedwave.models import SequenceModel
 
-__all__ = ["sample", "sample_new"]
+__all__ = ["choose", "sample", "sample_new"]
 
 _LONGEST = 100  # characters; an untrained network may never end a word
+_AT_ONCE = 4_096  # words; more would not be faster
+_FEW = 64  # words, of which each that has ended leaves the batch at once
+
+
+@typed
+def choose(
+    logits: Float[Tensor, "B V"],
+    *,
+    generator: torch.Generator,
+    temperature: float | int = 1.0,
+    top_k: int | None = None,
+    top_p: float | int = 1.0,
+) -> Int64[Tensor, "B"]:
+    """An id for each row, drawn by the chances that the logits stand for.
+
+    Args:
+        logits: Of the next id.
+        generator: Of the draws.
+        temperature: What the logits are divided by: less than 1 keeps to what is likely, more is
+            bolder, 0 takes the likeliest.
+        top_k: Only so many of the likeliest are drawn from.
+        top_p: Only the likeliest are drawn from, as many as it takes to have this chance together.
+
+    Raises:
+        ValueError: A number is out of range, or the logits are not finite, as those of a network
+            that diverged; minus infinity is a chance of 0.
+
+    Source:
+        Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020), for top_p.
+    """
+    check_choice(temperature, top_k, top_p)
+    # In doubles: in half precision some ids would never be drawn.
+    logits = logits.double()
+    if top_k is not None and top_k < logits.shape[-1]:
+        values, places = logits.topk(top_k, dim=-1)
+        logits = torch.full_like(logits, -math.inf).scatter(-1, places, values)
+    likeliest = logits.max(dim=-1, keepdim=True)
+    if temperature == 0:
+        _chances(logits)
+        return likeliest.indices.squeeze(-1)
+    # What has no chance has none at any temperature.
+    scaled = (logits - likeliest.values) / temperature
+    chances = _chances(scaled.masked_fill(logits == -math.inf, -math.inf))
+    if top_p < 1:
+        ordered, order = chances.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        chances = torch.zeros_like(chances).scatter(
+            -1, order, ordered.masked_fill(before >= top_p, 0.0)
+        )
+    # As torch.multinomial for one draw, which takes several times as long.
+    until = chances.cumsum(-1)
+    drawn = torch.rand(len(chances), 1, generator=generator, dtype=until.dtype, device=until.device)
+    ids = torch.searchsorted(until, drawn * until[:, -1:], right=True)
+    return ids.squeeze(-1)
+
+
+def check_choice(temperature: float, top_k: int | None, top_p: float) -> None:
+    """Refuses numbers that `choose` cannot draw by.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}, but has to be at least 0 and finite")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}, but has to be at least 1")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, but has to be more than 0 and at most 1")
+
+
+def _chances(logits: Tensor) -> Tensor:
+    chances = torch.softmax(logits, dim=-1)
+    if not chances.isfinite().all():
+        raise ValueError("the network gives no probabilities: its logits are not finite")
+    return chances
 
 
 def sample(
-    network: Module,
+    model: SequenceModel,
     vocabulary: Vocabulary,
     count: int,
     *,
-    context: int,
     generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
 ) -> list[str]:
-    """Words drawn from a network character by character, in eval mode, all in one batch.
+    """Words drawn from a model character by character, in eval mode, all in one batch.
+
+    A character costs one position: the model streams. Words that have ended leave the batch.
 
     Args:
-        network: Maps contexts ``(B, T)`` to logits ``(B, V)``.
-        vocabulary: Of the network.
+        model: Of sequences; `typedwave.models.sequence_model` makes one of any network.
+        vocabulary: Of the model.
         count: How many words, at least 0.
-        context: T, the ids that the network sees.
         generator: Of the draws: the same state gives the same words.
+        temperature: See `choose`.
+        top_k: See `choose`.
+        top_p: See `choose`.
 
     Raises:
-        ValueError: The logits are not finite, as those of a network that diverged.
+        ValueError: A number is out of range, or the logits are not finite.
 
     Returns:
         The words, some perhaps empty or equal. One that has not ended after 100 characters is
         cut there.
     """
-    windows = torch.zeros((count, context), dtype=torch.int64)
-    words: list[list[int]] = [[] for _ in range(count)]
-    open_words = torch.arange(count)
-    with evaluating(network):
-        for _ in range(_LONGEST):
-            if len(open_words) == 0:
-                break
-            chances = torch.softmax(network(windows), dim=-1)
-            if not chances.isfinite().all():
-                raise ValueError("the network gives no probabilities: its logits are not finite")
-            ids = torch.multinomial(chances, 1, generator=generator)
-            windows = torch.cat([windows[:, 1:], ids], dim=1)
-            going_on = ids[:, 0] != 0
-            windows, open_words = windows[going_on], open_words[going_on]
-            for word, number in zip(open_words.tolist(), ids[going_on, 0].tolist(), strict=True):
-                words[word].append(number)
+    check_choice(temperature, top_k, top_p)
+    words: list[list[int]] = []
+    with evaluating(model):
+        while len(words) < count:
+            batch = min(_AT_ONCE, count - len(words))
+            words += _drawn(
+                model,
+                batch,
+                generator,
+                {"temperature": temperature, "top_k": top_k, "top_p": top_p},
+            )
     return [vocabulary.decode(ids) for ids in words]
 
 
+def _drawn(
+    model: SequenceModel, count: int, generator: torch.Generator, choice: dict[str, Any]
+) -> list[list[int]]:
+    state = model.initial_state(count)
+    drawn = torch.zeros(_LONGEST, count, dtype=torch.int64, device=generator.device)
+    rows = torch.arange(count, device=generator.device)  # that are in the batch still
+    ids = torch.zeros_like(rows)
+    going_on = torch.ones_like(rows, dtype=torch.bool)
+    for column in drawn:
+        logits = model.stream(ids[:, None], state)[:, 0]
+        ids = choose(logits, generator=generator, **choice) * going_on
+        column[rows] = ids
+        going_on = ids != 0
+        left = int(going_on.sum())
+        if left == 0:
+            break
+        # Not for each that has ended, as all others are moved.
+        if left < len(rows) and (left < 0.75 * len(rows) or len(rows) <= _FEW):
+            staying = going_on.nonzero().squeeze(-1)
+            state.select(staying)
+            rows, ids, going_on = rows[staying], ids[staying], going_on[staying]
+    lengths = (drawn != 0).sum(0).tolist()
+    return [row[:n] for row, n in zip(drawn.T.tolist(), lengths, strict=True)]
+
+
 def sample_new(
-    network: Module,
+    model: SequenceModel,
     vocabulary: Vocabulary,
     count: int,
     *,
     known: Collection[str],
-    context: int,
     generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
 ) -> list[str]:
     """Different words that are not in ``known``, in the order they are drawn.
 
     Args:
-        network: See `sample`.
-        vocabulary: Of the network.
+        model: See `sample`.
+        vocabulary: Of the model.
         count: How many words.
         known: Words to leave out, those that it was trained on say.
-        context: T.
         generator: Of the draws.
+        temperature: See `choose`.
+        top_k: See `choose`.
+        top_p: See `choose`.
 
     Returns:
-        The words; fewer than ``count`` if the network says hardly anything else than what is
+        The words; fewer than ``count`` if the model says hardly anything else than what is
         known or was drawn before, after 50 draws for each that was asked for.
     """
     known, found = frozenset(known), dict[str, None]()
     for _ in range(50):
-        drawn = sample(network, vocabulary, count, context=context, generator=generator)
+        drawn = sample(
+            model,
+            vocabulary,
+            count,
+            generator=generator,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
         found |= dict.fromkeys(word for word in drawn if word and word not in known)
         if len(found) >= count:
             break

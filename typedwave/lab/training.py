@@ -1,5 +1,7 @@
 """Training: the steps of a recipe on a network, and the loss of each."""
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -10,13 +12,42 @@ from typedwave.lab.corpus import Examples
 from typedwave.lab.recipe import Recipe
 from typedwave.lab.steps import compiled_step, eager_step
 
-__all__ = ["DivergedError", "Training"]
+__all__ = ["DivergedError", "Training", "check_finite"]
 
 _DRAWN_AT_ONCE = 2**15  # examples; a draw and a gather for each step would be 3 % of it
 
 
 class DivergedError(ArithmeticError):
     """The loss is not a finite number any more."""
+
+
+def check_finite(
+    losses: Float[Tensor, "N"], network: Module, began: int, rate: Callable[[int], float]
+) -> None:
+    """Refuses steps that went wrong.
+
+    Args:
+        losses: Of the steps from ``began`` on.
+        network: After them.
+        began: The first of these steps.
+        rate: The learning rate of a step.
+
+    Raises:
+        DivergedError: A loss or a weight is not finite.
+    """
+    finite = losses.isfinite()
+    if not finite.all():
+        first = int(finite.logical_not().nonzero()[0])
+        raise DivergedError(
+            f"the loss of step {began + first} is {losses[first].item()}, with learning rate "
+            f"{rate(began + first):g}; a smaller one may keep it finite"
+        )
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        last = began + len(losses) - 1
+        raise DivergedError(
+            f"a weight is not finite after step {last}, with learning rate "
+            f"{rate(last):g}; a smaller one may keep it finite"
+        )
 
 
 class Training:
@@ -35,6 +66,7 @@ class Training:
 
     Attributes:
         step: How many steps are done.
+        steps: How many there are.
     """
 
     def __init__(
@@ -47,6 +79,7 @@ class Training:
         compile: bool = False,  # noqa: A002  # as it is called in torch
     ) -> None:
         self.step = 0
+        self.steps = recipe.steps
         self._network = network
         self._examples = examples
         self._recipe = recipe
@@ -75,18 +108,7 @@ class Training:
             loss = self._step(contexts, targets, self._recipe.rate(self.step))
             self._losses[self.step] = loss  # kept as a tensor: item() would wait for each
             self.step += 1
-        finite = self._losses[began : self.step].isfinite()
-        if not finite.all():
-            first = began + int(finite.logical_not().nonzero()[0])
-            raise DivergedError(
-                f"the loss of step {first} is {self._losses[first].item()}, with learning rate "
-                f"{self._recipe.rate(first):g}; a smaller one may keep it finite"
-            )
-        if not all(parameter.isfinite().all() for parameter in self._network.parameters()):
-            raise DivergedError(
-                f"a weight is not finite after step {self.step - 1}, with learning rate "
-                f"{self._recipe.rate(self.step - 1):g}; a smaller one may keep it finite"
-            )
+        check_finite(self._losses[began : self.step], self._network, began, self._recipe.rate)
 
     def _batch(self) -> Examples:
         if self.step == self._drawn_until:

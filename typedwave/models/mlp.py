@@ -7,8 +7,9 @@ from torch import Tensor
 from typedwave.contract import Module
 from typedwave.models.config import NetworkConfig
 from typedwave.nn import BatchNorm1d, Embedding, FlattenConsecutive, Linear, Sequential, Tanh
+from typedwave.nn.sizes import check_sizes
 
-__all__ = ["MLP", "build"]
+__all__ = ["MLP", "initialise"]
 
 
 class MLP(Module):
@@ -27,7 +28,8 @@ class MLP(Module):
         ids ``(B, context)``, int64, to logits ``(B, vocab_size)`` of the network's dtype.
 
     Attributes:
-        layers: The layers in order, with torch.nn's initialisation; `build` gives the lecture's.
+        layers: The layers in order, as torch.nn initialises them; `initialise` does it as
+            the lecture does.
 
     Raises:
         ShapeError: The window is not ``context`` long, or the ids are not int64.
@@ -54,6 +56,7 @@ class MLP(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("MLP", 1, vocab_size=vocab_size)
         self.config = config
         self.context = config.context
         self.vocab_size = vocab_size
@@ -74,32 +77,24 @@ class MLP(Module):
         layers.append(Linear(channels, vocab_size, device=device, dtype=dtype))
         self.layers = Sequential(*layers)
 
+    @property
+    def head(self) -> Linear:
+        """The layer that gives the logits."""
+        last = self.layers[-1]
+        assert isinstance(last, Linear)
+        return last
+
     def forward(self, x: Int64[Tensor, "B {self.context}"]) -> Float[Tensor, "B {self.vocab_size}"]:
         return self.layers(x)
 
 
-def build(
-    config: NetworkConfig,
-    *,
-    vocab_size: int,
-    generator: torch.Generator,
-    dtype: torch.dtype | None = None,
-) -> MLP:
-    """A network with the lecture's initialisation, drawn from ``generator`` alone.
+def initialise(network: MLP, generator: torch.Generator) -> None:
+    """Draws the first weights as the lecture does, from ``generator`` alone.
 
     Layer by layer: the embedding is standard normal, a linear weight is normal with variance
     ``1 / in_features``, drawn as ``(in_features, out_features)`` and laid out as torch does; the
     last is multiplied by ``config.output_scale``; biases are zero, batch norm starts as identity.
-
-    Args:
-        config: Its shape.
-        vocab_size: Ids, V.
-        generator: Of the random draws; it decides the device too.
-        dtype: The floating dtype of parameters and buffers.
     """
-    # Made without data first: torch.nn's own initialisation would draw from the global generator.
-    network = MLP(config, vocab_size=vocab_size, device="meta", dtype=dtype)
-    network.to_empty(device=generator.device)
     for module in network.modules():
         if isinstance(module, BatchNorm1d):
             module.reset_parameters()
@@ -107,11 +102,8 @@ def build(
             torch.nn.init.normal_(module.weight, generator=generator)
         elif isinstance(module, Linear):
             _draw(module, generator)
-    last = network.layers[-1]
-    assert isinstance(last, Linear)
     with torch.no_grad():
-        last.weight.mul_(config.output_scale)
-    return network
+        network.head.weight.mul_(network.config.output_scale)
 
 
 def _draw(linear: Linear, generator: torch.Generator) -> None:

@@ -15,6 +15,7 @@ from typedwave.nn.dropout import Dropout
 from typedwave.nn.embedding import Embedding
 from typedwave.nn.flatten import Flatten, FlattenConsecutive
 from typedwave.nn.linear import Linear
+from typedwave.nn.mu_law import mu_law_decode, mu_law_encode
 from typedwave.nn.norm import LayerNorm, RMSNorm
 from typedwave.nn.recurrent import GRU, LSTM, RNN
 from typedwave.nn.residual import ResidualBlock
@@ -47,4 +48,6 @@ __all__ = [
     "Tanh",
     "TokenShift",
     "TransformerBlock",
+    "mu_law_decode",
+    "mu_law_encode",
 ]

@@ -9,6 +9,7 @@ from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
 from typedwave.nn.linear import Linear
+from typedwave.nn.sizes import check_sizes
 from typedwave.nn.streaming import Past
 
 __all__ = ["CausalSelfAttention"]
@@ -36,7 +37,7 @@ class CausalSelfAttention(Module):
         out_proj: `Linear` of embed_dim to embed_dim, its bias zeros.
 
     Raises:
-        ValueError: The heads do not divide the channels.
+        ValueError: The heads do not divide the channels, or a number is out of range.
         ShapeError: The input does not have three axes, the last of them ``embed_dim``.
 
     Example:
@@ -62,7 +63,8 @@ class CausalSelfAttention(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or embed_dim % num_heads != 0:
+        check_sizes("CausalSelfAttention", 1, embed_dim=embed_dim, num_heads=num_heads)
+        if embed_dim % num_heads != 0:
             raise ValueError(
                 f"CausalSelfAttention: embed_dim = {embed_dim} is not a multiple of "
                 f"num_heads = {num_heads}"
@@ -113,17 +115,15 @@ class CausalSelfAttention(Module):
         q = rearrange(query, "b t (h d) -> b h t d", h=self.num_heads)
         k, v = rearrange(key_value, "b s (two h d) -> two b h s d", two=2, h=self.num_heads)
         ahead = k.shape[2] - q.shape[2]
-        # One query sees all keys; with as many queries as keys the kernel makes the mask.
-        mask = None
-        if ahead > 0 and q.shape[2] > 1:
-            mask = q.new_ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(ahead)
+        mask, causal = None, False
+        if q.shape[2] > 1:  # one query sees all keys
+            if ahead == 0:
+                causal = True  # the kernel makes the mask
+            else:
+                mask = q.new_ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(ahead)
+        dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=ahead == 0,
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal
         )
         return self.out_proj(rearrange(y, "b h t d -> b t (h d)"))
 

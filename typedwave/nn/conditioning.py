@@ -6,6 +6,7 @@ from torch import Tensor
 
 from typedwave.contract import Module
 from typedwave.nn.linear import Linear
+from typedwave.nn.sizes import check_sizes
 
 __all__ = ["Conditioning"]
 
@@ -31,7 +32,8 @@ class Conditioning(Module):
         local_projection: Likewise.
 
     Raises:
-        ValueError: What is expected is missing, or what came is not expected.
+        ValueError: What is expected is missing, or what came is not expected, or a number of
+            channels is out of range.
         ShapeError: A shape is wrong.
 
     Example:
@@ -53,6 +55,10 @@ class Conditioning(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("Conditioning", 1, channels=channels)
+        check_sizes(
+            "Conditioning", 0, global_channels=global_channels, local_channels=local_channels
+        )
         self.channels = channels
         self.global_channels, self.local_channels = global_channels, local_channels
 
@@ -67,8 +73,8 @@ class Conditioning(Module):
     def forward(
         self,
         x: Float[Tensor, "B T {self.channels}"],
-        global_: Float[Tensor, "B {self.global_channels}"] | None = None,
-        local: Float[Tensor, "B T {self.local_channels}"] | None = None,
+        global_: Float[Tensor, "B G"] | None = None,
+        local: Float[Tensor, "B T L"] | None = None,
     ) -> Float[Tensor, "B T {self.channels}"]:
         for name, value, projection in (
             ("global_", global_, self.global_projection),

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
+from typedwave.nn.sizes import check_sizes
 from typedwave.nn.streaming import Past
 
 __all__ = ["CausalConv1d"]
@@ -69,17 +70,14 @@ class CausalConv1d(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        sizes = {
-            "in_channels": in_channels,
-            "out_channels": out_channels,
-            "kernel_size": kernel_size,
-            "dilation": dilation,
-        }
-        for name, size in sizes.items():
-            if type(size) is not int or size < 1:
-                raise ValueError(
-                    f"CausalConv1d: {name} is {size!r}, but has to be a whole number of at least 1"
-                )
+        check_sizes(
+            "CausalConv1d",
+            1,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            dilation=dilation,
+        )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.dilation = kernel_size, dilation
         # In memory (out, kernel, in), so that the matrix of forward is a view.
@@ -122,11 +120,11 @@ class CausalConv1d(Module):
         """The result for the next positions, of which ``state`` holds those before."""
         return self.over(state.extend(x))
 
-    @typed
     def over(self, seen: Float[Tensor, "B L in_channels"]) -> Float[Tensor, "B T out_channels"]:
         """The result for all positions but the first ``reach``, which are only looked back on.
 
-        Nothing is padded, so T is ``L - reach``, where L is at least ``reach``.
+        Nothing is padded, so T is ``L - reach``, where L is at least ``reach``. Not checked: for
+        callers that are.
         """
         length = seen.shape[1] - self.reach
         taps = [seen.narrow(1, k * self.dilation, length) for k in range(self.kernel_size)]

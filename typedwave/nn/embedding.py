@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import Parameter
 
-from typedwave.contract import Module, where
-from typedwave.errors import IdOutOfRangeError
+from typedwave.contract import Module
+from typedwave.nn.ids import out_of_range
 
 __all__ = ["Embedding"]
 
@@ -56,16 +56,4 @@ class Embedding(Module, torch.nn.Embedding):
         try:
             return super().forward(x)
         except IndexError:
-            raise _out_of_range(self, x) from None
-
-
-def _out_of_range(layer: Embedding, x: Tensor) -> IdOutOfRangeError:
-    rows = len(layer.weight)
-    wrong = ((x < 0) | (x >= rows)).nonzero()
-    first = wrong[0].tolist()
-    here = f" at position {first}" if first else ""
-    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return IdOutOfRangeError(
-        f"{where(layer)}: x holds the id {int(x[tuple(first)])}{here}{more}; "
-        f"ids are 0 to {rows - 1}, as num_embeddings = {rows}"
-    )
+            raise out_of_range(self, x, len(self.weight), "num_embeddings") from None

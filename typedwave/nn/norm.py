@@ -7,6 +7,7 @@ from torch.nn import Parameter
 
 from typedwave.contract import Module, unfit
 from typedwave.errors import ShapeError
+from typedwave.nn.sizes import check_sizes
 
 __all__ = ["LayerNorm", "RMSNorm"]
 
@@ -56,7 +57,7 @@ class LayerNorm(Module, torch.nn.LayerNorm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _check("LayerNorm", normalized_shape)
+        check_sizes("LayerNorm", 1, normalized_shape=normalized_shape)
         super().__init__(normalized_shape, eps, elementwise_affine, bias, device, dtype)
 
     def forward(self, x: Float[Tensor, "*B channels"]) -> Float[Tensor, "*B channels"]:
@@ -106,21 +107,13 @@ class RMSNorm(Module, torch.nn.RMSNorm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _check("RMSNorm", normalized_shape)
+        check_sizes("RMSNorm", 1, normalized_shape=normalized_shape)
         super().__init__(normalized_shape, eps, elementwise_affine, device, dtype)
 
     def forward(self, x: Float[Tensor, "*B channels"]) -> Float[Tensor, "*B channels"]:
         if x.shape[-1] != self.normalized_shape[0]:  # without state no annotation knows it
             raise _unfit(self, x, self.normalized_shape[0])
         return super().forward(x)
-
-
-def _check(layer: str, channels: int) -> None:
-    if type(channels) is not int or channels < 1:
-        raise ValueError(
-            f"{layer}: normalized_shape is {channels!r}, but has to be a whole number of at "
-            "least 1, the channels of the last axis"
-        )
 
 
 def _unfit(layer: Module, x: Tensor, channels: int) -> ShapeError:

@@ -79,6 +79,9 @@ class RNN(Module, torch.nn.RNN):
         x: Float[Tensor, "B T input_size"],
         hidden: Float[Tensor, "{self.num_layers} B hidden_size"] | None = None,
     ) -> tuple[Float[Tensor, "B T hidden_size"], Float[Tensor, "{self.num_layers} B hidden_size"]]:
+        if x.shape[1] == 0:  # which torch refuses
+            (zeros,) = _zeros(self, x.shape[0], 1).tensors
+            return _nothing(self, x), zeros if hidden is None else hidden
         return super().forward(x, hidden)
 
     def initial_state(self, batch_size: int) -> Hidden:
@@ -162,6 +165,9 @@ class GRU(Module, torch.nn.GRU):
         x: Float[Tensor, "B T input_size"],
         hidden: Float[Tensor, "{self.num_layers} B hidden_size"] | None = None,
     ) -> tuple[Float[Tensor, "B T hidden_size"], Float[Tensor, "{self.num_layers} B hidden_size"]]:
+        if x.shape[1] == 0:  # which torch refuses
+            (zeros,) = _zeros(self, x.shape[0], 1).tensors
+            return _nothing(self, x), zeros if hidden is None else hidden
         return super().forward(x, hidden)
 
     def initial_state(self, batch_size: int) -> Hidden:
@@ -255,6 +261,9 @@ class LSTM(Module, torch.nn.LSTM):
             Float[Tensor, "{self.num_layers} B hidden_size"],
         ],
     ]:
+        if x.shape[1] == 0:  # which torch refuses
+            first, second = _zeros(self, x.shape[0], 2).tensors
+            return _nothing(self, x), (first, second) if hidden is None else hidden
         return super().forward(x, hidden)
 
     def initial_state(self, batch_size: int) -> Hidden:
@@ -269,6 +278,10 @@ class LSTM(Module, torch.nn.LSTM):
         hidden, cell = state.tensors
         y, state.tensors = self(x, (hidden, cell))
         return y
+
+
+def _nothing(layer: torch.nn.RNNBase, x: Tensor) -> Tensor:
+    return x.new_zeros(x.shape[0], 0, layer.hidden_size)
 
 
 def _zeros(layer: torch.nn.RNNBase, batch_size: int, count: int) -> Hidden:

@@ -11,6 +11,7 @@ from typedwave.nn.convolution import CausalConv1d
 from typedwave.nn.dropout import Dropout
 from typedwave.nn.linear import Linear
 from typedwave.nn.norm import RMSNorm
+from typedwave.nn.sizes import check_sizes
 from typedwave.nn.streaming import Past
 
 __all__ = ["ResidualBlock"]
@@ -43,7 +44,7 @@ class ResidualBlock(Module):
         receptive_field: Positions that one of the result depends on at most.
 
     Raises:
-        ValueError: A size is less than 1, or a condition is missing or not expected.
+        ValueError: A size is out of range, or a condition is missing or not expected.
         ShapeError: A shape is wrong.
 
     Example:
@@ -74,6 +75,8 @@ class ResidualBlock(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("ResidualBlock", 1, channels=channels, gate_channels=gate_channels)
+        check_sizes("ResidualBlock", 0, skip_channels=skip_channels)
         self.channels, self.skip_channels = channels, skip_channels
         self.norm = RMSNorm(channels, device=device, dtype=dtype) if norm else None
         self.conv = CausalConv1d(

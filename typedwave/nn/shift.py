@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
+from typedwave.nn.sizes import check_sizes
 from typedwave.nn.streaming import Past
 
 __all__ = ["TokenShift"]
@@ -31,6 +32,7 @@ class TokenShift(Module):
         receptive_field: 2, the positions that one of the result depends on.
 
     Raises:
+        ValueError: The number of channels is not a whole number of at least 1.
         ShapeError: The input does not have three axes, the last of them ``channels``.
 
     Example:
@@ -53,6 +55,7 @@ class TokenShift(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("TokenShift", 1, channels=channels)
         self.channels = channels
         self.weight = Parameter(torch.empty(channels, device=device, dtype=dtype))
         self.reset_parameters()

@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
-from typedwave.contract import typed
+from typedwave.contract import describe
+from typedwave.errors import Mismatch, ShapeError
 
 __all__ = ["Hidden", "Past", "State", "States"]
 
@@ -47,38 +49,60 @@ class Past(State):
     """
 
     def __init__(self, columns: Tensor, *, length: int | None) -> None:
-        self._memory = columns
+        # (L, B, *C) in memory: a position is written, and rows of a batch are chosen, in one piece.
+        self._memory = columns.transpose(0, 1)
         self._length = length
         self._until = columns.shape[1]
 
     @property
     def columns(self) -> Tensor:
         """What is remembered, ``(B, L, *C)``."""
-        return self._memory[:, self._from : self._until]
+        return self._kept.transpose(0, 1)
 
     @property
-    def _from(self) -> int:
-        return 0 if self._length is None else max(0, self._until - self._length)
+    def _kept(self) -> Tensor:
+        start = 0 if self._length is None else max(0, self._until - self._length)
+        return self._memory[start : self._until]
 
-    @typed
-    def extend(self, x: Shaped[Tensor, "B T *C"]) -> Shaped[Tensor, "B _ *C"]:
-        """Appends positions; returns those remembered before and these, ``(B, L + T, *C)``."""
-        start, until = self._from, self._until + x.shape[1]
-        if until > self._memory.shape[1]:
-            before = self._memory[:, start : self._until]
-            kept = before.shape[1]
-            # Never less than before, so that what extend returned earlier stays what it was.
-            memory = x.new_empty(x.shape[0], 2 * (kept + x.shape[1]), *x.shape[2:])
-            memory[:, :kept] = before
-            self._memory, start, until = memory, 0, kept + x.shape[1]
-        self._memory[:, until - x.shape[1] : until] = x
-        self._until = until
-        return self._memory[:, start:until]
+    def extend(self, x: Shaped[Tensor, "B T *C"]) -> Shaped[Tensor, "B L+T *C"]:
+        """Appends positions; returns those remembered before and these, ``(B, L + T, *C)``.
+
+        Raises:
+            ShapeError: x is for another number of sequences, or of channels.
+        """
+        positions = x.transpose(0, 1)
+        if self._memory.shape[1:] != positions.shape[1:]:
+            raise self._unfit(x)
+        kept, new = self._kept, len(positions)
+        if self._until + new > len(self._memory):
+            # Never written over, so that what extend returned earlier stays what it was.
+            self._memory = kept.new_empty(2 * (len(kept) + new), *kept.shape[1:])
+            self._memory[: len(kept)] = kept
+            self._until = len(kept)
+        self._memory[self._until : self._until + new] = positions
+        self._until += new
+        return self._memory[self._until - len(kept) - new : self._until].transpose(0, 1)
 
     def select(self, rows: Int64[Tensor, "N"]) -> None:
         """Keeps these sequences of the batch, in this order."""
-        self._memory = self.columns[rows]
-        self._until = self._memory.shape[1]
+        kept = self._kept
+        self._memory = kept.new_empty(2 * len(kept) + 2, len(rows), *kept.shape[2:])
+        if kept.requires_grad and torch.is_grad_enabled():
+            self._memory[: len(kept)] = kept[:, rows]
+        else:
+            torch.index_select(kept, 1, rows, out=self._memory[: len(kept)])
+        self._until = len(kept)
+
+    def _unfit(self, x: Tensor) -> ShapeError:
+        rows = (
+            (
+                "expected",
+                'Shaped "B T *C"',
+                f"B and C as in what is kept, {describe(self.columns)}",
+            ),
+            ("got", describe(x), ""),
+        )
+        return ShapeError("Past", [Mismatch("x", "does not go on from what is remembered", rows)])
 
 
 class Hidden(State):

@@ -11,6 +11,7 @@ from typedwave.nn.dropout import Dropout
 from typedwave.nn.linear import Linear
 from typedwave.nn.norm import LayerNorm
 from typedwave.nn.shift import TokenShift
+from typedwave.nn.sizes import check_sizes
 from typedwave.nn.streaming import States
 
 __all__ = ["TransformerBlock"]
@@ -36,7 +37,7 @@ class TransformerBlock(Module):
         ``(B, T, d_model)`` to the same, the floating dtype of the weights.
 
     Raises:
-        ValueError: The heads do not divide the channels.
+        ValueError: The heads do not divide the channels, or a number is out of range.
         ShapeError: The input does not have three axes, the last of them ``d_model``.
 
     Example:
@@ -62,6 +63,7 @@ class TransformerBlock(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes("TransformerBlock", 1, dim_feedforward=dim_feedforward)
         self.d_model = d_model
         self.self_attn = CausalSelfAttention(
             d_model, nhead, dropout=dropout, device=device, dtype=dtype

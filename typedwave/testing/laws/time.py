@@ -66,7 +66,7 @@ def _receptive_field(trial: Trial) -> None:
     size = trial.case.sizes[name]
     assert isinstance(size, int)
     depends = torch.zeros(size, size, dtype=torch.bool)  # of the result, of the arguments
-    places = [i for i, axis in enumerate(axes) if axis is not None]
+    places = [i for i, axis in enumerate(axes) if axis is not None and base[i][1].numel()]
     if not places:
         trial.pass_over(untold(name))
     if not all(base[i][1].isfinite().any() for i in places):

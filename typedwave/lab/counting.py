@@ -1,0 +1,41 @@
+"""The training of an n-gram model: one look at all examples."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from typedwave.lab.corpus import Examples
+from typedwave.lab.evaluation import evaluate
+from typedwave.models import NGram
+
+__all__ = ["Counting"]
+
+
+class Counting:
+    """Counts all examples, as a training of one step.
+
+    Args:
+        network: Is fitted in place.
+        examples: To count.
+
+    Attributes:
+        step: How many steps are done.
+        steps: How many there are: 1.
+    """
+
+    def __init__(self, network: NGram, examples: Examples) -> None:
+        self.step, self.steps = 0, 1
+        self._network, self._examples = network, examples
+        self._losses = torch.zeros(1)
+
+    @property
+    def losses(self) -> Float[Tensor, "N"]:
+        """The loss of what was counted, once it is."""
+        return self._losses[: self.step]
+
+    def run(self, until: int) -> None:
+        """Counts, if ``until`` is at least 1 and it was not done yet."""
+        if self.step == 0 and until > 0:
+            self._network.fit(*self._examples)
+            self._losses[0] = evaluate(self._network, self._examples)
+            self.step = 1
