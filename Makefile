@@ -25,9 +25,10 @@ fix: $(VENV)/dev  ## what the linters can mend
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/dev  ## what checks cost, and a training step against the plain loop, one thread
+bench: $(VENV)/dev  ## checks, a training step, sharing between positions, the fast recipe; one thread
 	$(RUN)/python benchmarks/calls.py
 	$(RUN)/python benchmarks/step.py
+	$(RUN)/python benchmarks/positions.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

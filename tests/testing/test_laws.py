@@ -137,6 +137,17 @@ def test_what_is_about_a_fixed_number_of_positions_is_judged_as_well():
     assert found("receptive_field", lambda m, x: x.flip(1), causal=True, sizes={"T": 6})
 
 
+def test_a_result_that_is_empty_does_not_keep_the_others_from_being_judged():
+    class Both(nn.Module):
+        def forward(
+            self, x: Float[Tensor, "B T C"]
+        ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B T 0"]]:
+            return x + x.roll(1, 1), x[..., :0]
+
+    (row,) = check(Both, laws="receptive_field", receptive_field=2).rows
+    assert row.outcome == "broken"  # the first position sees the last
+
+
 class Pools(nn.Module):
     """The sum of what a mask keeps, or of all."""
 
