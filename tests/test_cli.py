@@ -171,7 +171,7 @@ def test_the_samples_of_a_run_leave_out_all_its_words(capsys, tmp_path, words, m
         asked.append((count, list(known), generator.initial_seed()))
         return ["new", "newer"]
 
-    monkeypatch.setattr("typedwave.cli.sample_new", noting)
+    monkeypatch.setattr("typedwave.lab.run.sample_new", noting)
     folder = tmp_path / "run"
     prints(capsys, "train", words, *TINY, "--steps", "1", "--seed", "7", "--out", folder)
     assert asked == [(20, WORDS, 7)]

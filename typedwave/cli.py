@@ -11,7 +11,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,20 +25,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typedwave.errors import ContractError
 from typedwave.inspect import table
 from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
-from typedwave.lab.corpus import LEAST_WORDS, Vocabulary, read_words, split
+from typedwave.lab.corpus import LEAST_WORDS, read_words, split
 from typedwave.lab.experiment import Experiment, claim, losses_of
-from typedwave.lab.files import replacing
+from typedwave.lab.files import removed_if_empty
 from typedwave.lab.names import names_path
-from typedwave.lab.pooling import pooled, save_pool
 from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
-from typedwave.lab.report import draw_curve
+from typedwave.lab.recipe import AnyRecipe, PoolRecipe, WordsRecipe
+from typedwave.lab.run import SAMPLES, Run, told
 from typedwave.lab.sampling import sample, sample_new
-from typedwave.models import Config, Network, NGramConfig, PoolConfig, network_of, sequence_model
+from typedwave.models import Config, NGramConfig, PoolConfig, network_of, sequence_model
 
 __all__ = ["run"]
 
-_SAMPLES: Final = 20
 _INTERRUPTED: Final = 130  # as a shell counts a process that SIGINT ended
 # Errors are ours to word, and a flag that is cut short would pass _preset() by.
 _STRICT: Final = functools.partial(ArgumentParser, exit_on_error=False, allow_abbrev=False)
@@ -92,12 +90,20 @@ def _train(options: Namespace) -> int:
         raise ValueError(f"teacher is {recipe.teacher!r}, but there are {', '.join(PRESETS)}")
     if options.teacher_run and not getattr(recipe, "teacher", ""):
         raise ValueError("teacher_run is for a recipe with a teacher; name its preset as teacher")
-    with _removed_if_empty(folder):
+    with removed_if_empty(folder):
         claim(folder)
         split(words)  # refuses too few, before a line is printed
         say.print(f"{len(words):,} words from {options.data}")
-        run = _Run(folder, str(Path(options.data).resolve()), words, say, options.compile, teacher)
-        record = run.of(config, recipe, options.preset)
+        run = Run(
+            folder,
+            words,
+            corpus=str(Path(options.data).resolve()),
+            compile=options.compile,
+            teacher=teacher,
+            watch=_watch,
+            say=say.print,
+        )
+        record = run.train(config, recipe, options.preset)
         if record is None:
             return _INTERRUPTED
     new = record.pop("new")
@@ -110,108 +116,11 @@ def _train(options: Namespace) -> int:
     return _INTERRUPTED if record["interrupted"] else 0
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """Training into a folder, and into folders in it for networks that are needed on the way."""
-
-    folder: Path
-    corpus: str
-    words: list[str]
-    say: Console
-    compile: bool
-    teacher: Path | None  # of a run that is there already
-
-    def of(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
-        """Trains; returns the record, or None if there is nothing to keep."""
-        if isinstance(config, PoolConfig):
-            assert isinstance(recipe, PoolRecipe)
-            return self._pool(config, recipe, name)
-        assert not isinstance(recipe, PoolRecipe)
-        return self._network(config, recipe, name)
-
-    @contextlib.contextmanager
-    def _within(self, name: str) -> "Iterator[_Run]":
-        """A run into a folder of this one."""
-        folder = self.folder / name
-        with _removed_if_empty(folder):
-            yield dataclasses.replace(self, folder=claim(folder), compile=False)
-
-    def _network(
-        self, config: Config, recipe: Recipe | WordsRecipe | CountingRecipe, name: str
-    ) -> dict[str, Any] | None:
-        teacher = None
-        if isinstance(recipe, WordsRecipe) and recipe.teacher:
-            folder = self.teacher
-            if folder is None:
-                with self._within(f"teacher-{recipe.teacher}") as inner:
-                    taught = inner.of(*PRESETS[recipe.teacher], recipe.teacher)
-                if taught is None or taught["interrupted"]:
-                    return taught
-                folder = inner.folder
-            checkpoint = load_checkpoint(folder / CHECKPOINT)
-            if checkpoint.vocabulary != Vocabulary.of(self.words):
-                raise ValueError(
-                    f"the teacher in {folder} knows other characters than the words have"
-                )
-            teacher = sequence_model(checkpoint.network)
-            self.say.print(f"{name}: drawing {recipe.sampled:,} words from {recipe.teacher}")
-        experiment = Experiment(self.words, config, recipe, compile=self.compile, teacher=teacher)
-        size = _count(experiment.network)
-        self.say.print(
-            f"{name}: {config.network} network, {size:,} parameters, {experiment.steps:,} steps"
-        )
-        interrupted = _watch(experiment)
-        if experiment.step == 0:
-            return None
-        record = experiment.save(self.folder, corpus=self.corpus)
-        title = f"{config.network}, {record['parameters']:,} parameters"
-        draw_curve(self.folder / "curve.png", experiment.curve, title=title)
-        if interrupted:
-            self.say.print(f"stopped after {experiment.step:,} of {experiment.steps:,} steps")
-        return self._told(experiment.network, experiment.vocabulary, record, name, interrupted)
-
-    def _pool(self, config: PoolConfig, recipe: PoolRecipe, name: str) -> dict[str, Any] | None:
-        members = []
-        pairs = zip(config.members, recipe.recipes, strict=True)
-        for number, (member, how) in enumerate(pairs, start=1):
-            with self._within(f"{number}-{member.network}") as inner:
-                record = inner.of(member, how, inner.folder.name)
-            if record is None or record["interrupted"]:
-                return record
-            members.append(load_checkpoint(inner.folder / CHECKPOINT))
-        checkpoint = pooled(members, config)
-        record = save_pool(self.folder, checkpoint, self.words, recipe, corpus=self.corpus)
-        return self._told(checkpoint.network, checkpoint.vocabulary, record, name, False)
-
-    def _told(
-        self,
-        network: Network,
-        vocabulary: Vocabulary,
-        record: dict[str, Any],
-        name: str,
-        interrupted: bool,
-    ) -> dict[str, Any]:
-        """Says the losses; draws words, writes them and adds them to the record."""
-        self.say.print(f"{name}: {_losses(record['losses'])}")
-        new = sample_new(
-            sequence_model(network),
-            vocabulary,
-            _SAMPLES,
-            known=self.words,
-            generator=torch.Generator().manual_seed(record["recipe"]["seed"]),
-        )
-        with replacing(self.folder / "samples.txt") as beside:
-            beside.write_text("\n".join(new) + "\n", encoding="utf-8")
-        return {"interrupted": interrupted, **record, "new": new}
-
-
 def _eval(options: Namespace) -> int:
     checkpoint, corpus = _open(options.run, options.data)
     assert corpus is not None
     losses = losses_of(checkpoint.network, checkpoint.vocabulary, split(read_words(corpus)))
-    print(
-        json.dumps({"corpus": str(corpus), "losses": losses}) if options.json else _losses(losses)
-    )
+    print(json.dumps({"corpus": str(corpus), "losses": losses}) if options.json else told(losses))
     return 0
 
 
@@ -334,7 +243,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
 
     sampling = _STRICT(description="Words drawn from a network.")
     _add_run(sampling)
-    sampling.add_argument("--count", type=int, default=_SAMPLES, help="how many")
+    sampling.add_argument("--count", type=int, default=SAMPLES, help="how many")
     sampling.add_argument("--seed", type=int, default=0, help="of the draws")
     sampling.add_argument(
         "--temperature", type=float, default=1.0, help="less is likelier, more is bolder"
@@ -451,18 +360,6 @@ def _corpus(record: Path) -> str:
     return corpus
 
 
-@contextlib.contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Takes away the folders that are made on the way to ``folder``, if nothing comes of them."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the first that holds something ends it
-            for path in made:
-                path.rmdir()
-
-
 def _at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise ValueError(f"{name} is {value}, but has to be at least {least}")
@@ -497,14 +394,6 @@ def _of(preset: Any, options: Namespace) -> Any:
         return preset
     fields = dataclasses.fields(preset)
     return type(preset)(**{field.name: options[field.name] for field in fields})
-
-
-def _losses(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "  nats a character"
-
-
-def _count(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _print_columns(words: Sequence[str]) -> None:

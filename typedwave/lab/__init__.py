@@ -23,6 +23,7 @@ from typedwave.lab.pooling import pooled, save_pool
 from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
+from typedwave.lab.run import Run
 from typedwave.lab.sampling import choose, sample, sample_new
 from typedwave.lab.sequences import Sequences, sequences
 from typedwave.lab.steps import CompilerError
@@ -43,6 +44,7 @@ __all__ = [
     "Point",
     "PoolRecipe",
     "Recipe",
+    "Run",
     "RunExistsError",
     "Sequences",
     "Splits",

@@ -3,10 +3,10 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["removed_if_empty", "replacing"]
 
 
 @contextmanager
@@ -31,6 +31,18 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Takes away the folders that are made on the way to ``folder``, if nothing comes of them."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the first that holds something ends it
+            for path in made:
+                path.rmdir()
 
 
 def _umask() -> int:

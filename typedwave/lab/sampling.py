@@ -56,9 +56,7 @@ def choose(
     if temperature == 0:
         _chances(logits)
         return likeliest.indices.squeeze(-1)
-    # What has no chance has none at any temperature.
-    scaled = (logits - likeliest.values) / temperature
-    chances = _chances(scaled.masked_fill(logits == -math.inf, -math.inf))
+    chances = _chances((logits - likeliest.values) / temperature)
     if top_p < 1:
         ordered, order = chances.sort(dim=-1, descending=True, stable=True)
         before = ordered.cumsum(-1) - ordered
