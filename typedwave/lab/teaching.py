@@ -49,11 +49,15 @@ def taught(
             f"the teacher is for {teacher.vocab_size} ids, but the vocabulary has {len(vocabulary)}"
         )
     drawn = [word for word in sample(teacher, vocabulary, sampled, generator=generator) if word]
-    found = sequences([*words, *drawn], vocabulary)
+    together = [*words, *drawn]
+    # Many of them are there twice or more, and the teacher is asked once.
+    places = {word: place for place, word in enumerate(dict.fromkeys(together))}
+    found = sequences([*places], vocabulary)
     chances = torch.zeros(*found.ids.shape, len(vocabulary), dtype=torch.float16)
     with evaluating(teacher):
         for rows in torch.split(found.lengths.argsort(stable=True), _AT_ONCE):
             part = found.rows(rows)
             said: Tensor = torch.softmax(teacher(part.ids), dim=-1)
             chances[rows, : part.ids.shape[1]] = (said * part.counted[..., None]).half()
-    return Sequences(found.ids, found.targets, chances)
+    rows = torch.tensor([places[word] for word in together])
+    return Sequences(found.ids, found.targets, chances).rows(rows)
