@@ -11,7 +11,40 @@ from typedwave.nn.streaming import Hidden
 __all__ = ["GRU", "LSTM", "RNN"]
 
 
-class RNN(Module, torch.nn.RNN):
+class _Streams(Module):
+    """What the recurrent layers have in common: a sequence in pieces, and one of no positions."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+
+    def initial_state(self, batch_size: int) -> Hidden:
+        """Zeros."""
+        zeros = self._zeros(batch_size)
+        return Hidden([zeros, zeros] if isinstance(self, LSTM) else [zeros])
+
+    @typed
+    def stream(
+        self, x: Float[Tensor, "B T input_size"], state: Hidden
+    ) -> Float[Tensor, "B T hidden_size"]:
+        """The result for the next positions; ``state`` moves on."""
+        before = state.tensors
+        y: Tensor
+        y, after = self(x, before if isinstance(self, LSTM) else before[0])
+        state.tensors = after if isinstance(self, LSTM) else (after,)
+        return y
+
+    def _zeros(self, batch_size: int) -> Tensor:
+        """The hidden state before the first position."""
+        weight = next(self.parameters())
+        return weight.new_zeros(self.num_layers, batch_size, self.hidden_size)
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        """The result for no positions."""
+        return x.new_zeros(x.shape[0], 0, self.hidden_size)
+
+
+class RNN(_Streams, torch.nn.RNN):
     """The recurrent layer of Elman: ``h[t] = tanh(W x[t] + b + U h[t-1] + c)``.
 
     Args:
@@ -80,25 +113,11 @@ class RNN(Module, torch.nn.RNN):
         hidden: Float[Tensor, "{self.num_layers} B hidden_size"] | None = None,
     ) -> tuple[Float[Tensor, "B T hidden_size"], Float[Tensor, "{self.num_layers} B hidden_size"]]:
         if x.shape[1] == 0:  # which torch refuses
-            (zeros,) = _zeros(self, x.shape[0], 1).tensors
-            return _nothing(self, x), zeros if hidden is None else hidden
+            return self._nothing(x), self._zeros(x.shape[0]) if hidden is None else hidden
         return super().forward(x, hidden)
 
-    def initial_state(self, batch_size: int) -> Hidden:
-        """Zeros."""
-        return _zeros(self, batch_size, 1)
 
-    @typed
-    def stream(
-        self, x: Float[Tensor, "B T input_size"], state: Hidden
-    ) -> Float[Tensor, "B T hidden_size"]:
-        """The result for the next positions; ``state`` moves on."""
-        y, hidden = self(x, *state.tensors)
-        state.tensors = (hidden,)
-        return y
-
-
-class GRU(Module, torch.nn.GRU):
+class GRU(_Streams, torch.nn.GRU):
     """Gated recurrent units, with the equations of `torch.nn.GRU`.
 
     Args:
@@ -166,25 +185,11 @@ class GRU(Module, torch.nn.GRU):
         hidden: Float[Tensor, "{self.num_layers} B hidden_size"] | None = None,
     ) -> tuple[Float[Tensor, "B T hidden_size"], Float[Tensor, "{self.num_layers} B hidden_size"]]:
         if x.shape[1] == 0:  # which torch refuses
-            (zeros,) = _zeros(self, x.shape[0], 1).tensors
-            return _nothing(self, x), zeros if hidden is None else hidden
+            return self._nothing(x), self._zeros(x.shape[0]) if hidden is None else hidden
         return super().forward(x, hidden)
 
-    def initial_state(self, batch_size: int) -> Hidden:
-        """Zeros."""
-        return _zeros(self, batch_size, 1)
 
-    @typed
-    def stream(
-        self, x: Float[Tensor, "B T input_size"], state: Hidden
-    ) -> Float[Tensor, "B T hidden_size"]:
-        """The result for the next positions; ``state`` moves on."""
-        y, hidden = self(x, *state.tensors)
-        state.tensors = (hidden,)
-        return y
-
-
-class LSTM(Module, torch.nn.LSTM):
+class LSTM(_Streams, torch.nn.LSTM):
     """Long short-term memory, with the equations of `torch.nn.LSTM`.
 
     Args:
@@ -262,30 +267,6 @@ class LSTM(Module, torch.nn.LSTM):
         ],
     ]:
         if x.shape[1] == 0:  # which torch refuses
-            first, second = _zeros(self, x.shape[0], 2).tensors
-            return _nothing(self, x), (first, second) if hidden is None else hidden
+            zeros = self._zeros(x.shape[0])
+            return self._nothing(x), (zeros, zeros) if hidden is None else hidden
         return super().forward(x, hidden)
-
-    def initial_state(self, batch_size: int) -> Hidden:
-        """Zeros."""
-        return _zeros(self, batch_size, 2)
-
-    @typed
-    def stream(
-        self, x: Float[Tensor, "B T input_size"], state: Hidden
-    ) -> Float[Tensor, "B T hidden_size"]:
-        """The result for the next positions; ``state`` moves on."""
-        hidden, cell = state.tensors
-        y, state.tensors = self(x, (hidden, cell))
-        return y
-
-
-def _nothing(layer: torch.nn.RNNBase, x: Tensor) -> Tensor:
-    return x.new_zeros(x.shape[0], 0, layer.hidden_size)
-
-
-def _zeros(layer: torch.nn.RNNBase, batch_size: int, count: int) -> Hidden:
-    shape = (layer.num_layers, batch_size, layer.hidden_size)
-    weight = layer.weight_hh_l0
-    assert isinstance(weight, Tensor)
-    return Hidden([weight.new_zeros(shape) for _ in range(count)])
