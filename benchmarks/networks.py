@@ -13,23 +13,20 @@ from pathlib import Path
 
 import torch
 
-from typedwave.lab import PRESETS, Experiment, PoolRecipe, load_checkpoint, read_words
-from typedwave.models import PoolConfig, SequenceModel, sequence_model
+from typedwave.lab import PRESETS, Experiment, load_checkpoint, read_words
+from typedwave.models import SequenceModel, sequence_model, size_of
 
 
 def losses(
     words: list[str], preset: str, seed: int, teacher: SequenceModel | None
 ) -> tuple[int, float, dict[str, float]]:
     config, recipe = PRESETS[preset]
-    assert not isinstance(config, PoolConfig)
-    assert not isinstance(recipe, PoolRecipe)
     taught = bool(getattr(recipe, "teacher", ""))
     experiment = Experiment(
         words, config, replace(recipe, seed=seed), teacher=teacher if taught else None
     )
     list(experiment.points())
-    size = sum(parameter.numel() for parameter in experiment.network.parameters())
-    return size, experiment.seconds, experiment.losses()
+    return size_of(experiment.network), experiment.seconds, experiment.losses()
 
 
 def told(values: list[float]) -> str:
@@ -44,6 +41,11 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--teacher_run", type=Path)
     options = parser.parse_args()
+    for preset in options.presets:
+        if preset not in PRESETS or preset == "pool":
+            parser.error(f"{preset}: the presets are {', '.join(sorted({*PRESETS} - {'pool'}))}")
+        if getattr(PRESETS[preset][1], "teacher", "") and options.teacher_run is None:
+            parser.error(f"{preset} needs --teacher_run")
     torch.set_num_threads(1)
     words = read_words(options.words)
     teacher = None

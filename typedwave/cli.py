@@ -30,7 +30,7 @@ from typedwave.lab.experiment import Experiment, claim, losses_of
 from typedwave.lab.files import removed_if_empty
 from typedwave.lab.names import names_path
 from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe, PoolRecipe, WordsRecipe
+from typedwave.lab.recipe import AnyRecipe, PoolRecipe
 from typedwave.lab.run import SAMPLES, Run, told
 from typedwave.lab.sampling import sample, sample_new
 from typedwave.models import Config, NGramConfig, PoolConfig, network_of, sequence_model
@@ -86,14 +86,9 @@ def _train(options: Namespace) -> int:
     stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
     folder = Path(options.out or Path("runs") / f"{stamp}-{options.preset}")
     say = Console(stderr=options.json, highlight=False, soft_wrap=True)
-    if isinstance(recipe, WordsRecipe) and recipe.teacher not in ("", *PRESETS):
-        raise ValueError(f"teacher is {recipe.teacher!r}, but there are {', '.join(PRESETS)}")
-    if options.teacher_run and not getattr(recipe, "teacher", ""):
-        raise ValueError("teacher_run is for a recipe with a teacher; name its preset as teacher")
     with removed_if_empty(folder):
         claim(folder)
         split(words)  # refuses too few, before a line is printed
-        say.print(f"{len(words):,} words from {options.data}")
         run = Run(
             folder,
             words,
@@ -103,6 +98,8 @@ def _train(options: Namespace) -> int:
             watch=_watch,
             say=say.print,
         )
+        run.check(config, recipe)
+        say.print(f"{len(words):,} words from {options.data}")
         record = run.train(config, recipe, options.preset)
         if record is None:
             return _INTERRUPTED
@@ -157,7 +154,8 @@ def _inspect(options: Namespace) -> int:
     _at_least(0, "length", options.length)
     if options.run is None:
         config = _of(PRESETS[options.preset][0], options)
-        if isinstance(config, NGramConfig):
+        members = config.members if isinstance(config, PoolConfig) else (config,)
+        if any(isinstance(member, NGramConfig) for member in members):
             raise ValueError("n-grams have no shape before they are counted; name a run of them")
         network = network_of(config, vocab_size=options.vocab_size, device="meta")
     else:
@@ -317,7 +315,7 @@ def _preset(arguments: Sequence[str]) -> str:
     with contextlib.suppress(argparse.ArgumentError):
         asked = parser.parse_known_args(list(arguments))[0]
         name: str = asked.preset or asked.network
-        if name in PRESETS:
+        if name in PRESETS and (asked.preset or name != "pool"):  # whose members have no flags
             return name
     return "demo"  # the real parser says what is wrong with the one that was given
 

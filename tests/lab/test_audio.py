@@ -300,7 +300,11 @@ def test_only_the_likeliest_are_drawn_if_so_asked():
             {"local": torch.zeros(1, 5, 3), "before": torch.zeros(1, 2, dtype=torch.int64)},
             "local is for 5 samples, but has to be for 7: 2 before, and 5 to draw",
         ),
-        ({}, "Conditioning: local is missing, but the layer has local_channels"),
+        (
+            {},
+            "blocks.0.conditioning (Conditioning): local is missing, "
+            "but the layer has local_channels",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(options, message):

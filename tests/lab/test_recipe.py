@@ -139,7 +139,8 @@ def test_a_number_for_words_out_of_range_is_refused_with_its_limits(arguments, m
 
 
 def test_the_limits_of_the_numbers_for_words_are_allowed():
-    least = dict.fromkeys(["muon_rate", "adam_rate", "weight_decay", "warm_up", "clip"], 0.0)
+    least = dict.fromkeys(["muon_rate", "adam_rate", "weight_decay", "warm_up"], 0.0)
+    least["clip"] = 1e-9
     recipe = WordsRecipe(epochs=1, batch_size=1, seed=0, **least)
     assert dataclasses.asdict(recipe) == {
         "epochs": 1,
@@ -150,6 +151,19 @@ def test_the_limits_of_the_numbers_for_words_are_allowed():
         "sampled": 0,
     }
     assert WordsRecipe(warm_up=1.0, seed=2**64 - 1).factor(0, 9) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"clip": 0}, "clip is 0, but nothing would be learnt; it has to be more than 0"),
+        ({"clip": "1"}, "clip is '1', but has to be a number"),
+        ({"teacher": None}, "teacher is None, but has to be the name of a preset"),
+        ({"sampled": 5}, "sampled is 5, but there is no teacher to draw from"),
+    ],
+)
+def test_what_would_be_ignored_or_learn_nothing_is_refused(arguments, message):
+    assert refusal(WordsRecipe, **arguments) == message
 
 
 @pytest.mark.parametrize("kind", [CountingRecipe, functools.partial(PoolRecipe, recipes=())])

@@ -295,7 +295,7 @@ def test_a_teacher_is_trained_first_into_a_folder_of_its_own(capsys, tmp_path, w
     assert re.fullmatch(f"tiny: {LOSSES}", shown[2])
     assert re.fullmatch(r"student: rnn network, \d+ parameters, \d steps", shown[4])
     assert re.fullmatch(f"student: {LOSSES}", shown[5])
-    assert shown[3] == "student: drawing 5 words from tiny"
+    assert shown[3] == f"student: drawing 5 words from the teacher in {folder}/teacher-tiny"
     assert shown[-1] == f"the run is in {folder}"
     assert files_in(folder) == FILES | {f"teacher-tiny/{name}" for name in FILES}
     assert record_in(folder)["network"]["network"] == "rnn"

@@ -334,10 +334,10 @@ def test_a_stream_does_not_go_on_with_another_number_of_sequences(config):
 @pytest.mark.parametrize(
     ("name", "of", "came", "expected"),
     [
-        ("wavenet", "lstm", "Hidden", "States of 2"),
+        ("wavenet", "lstm", "Hidden of 2", "States of 2"),
         ("lstm", "wavenet", "States of 2", "Hidden"),
-        ("ngram", "lstm", "Hidden", "Past"),
-        ("flat", "ngram", "Past", "States of 1"),
+        ("ngram", "lstm", "Hidden of 2", "Past that keeps 1 position"),
+        ("flat", "ngram", "Past that keeps 1 position", "States of 1"),
         ("hierarchical", "flat", "States of 1", "States of 2"),
         ("transformer", "pool", "States of 4", "States of 2"),
         ("pool", "flat", "States of 1", "States of 4"),
@@ -348,7 +348,7 @@ def test_the_state_of_another_model_is_refused(name, of, came, expected):
     model, other = made(EXAMPLES[name]), made(EXAMPLES[of])
     told = refusal(model.stream, random_ids(2, 1), other.initial_state(2))
     assert told == (
-        f"{type(model).__name__}: state is a {came}, but this model goes on from a {expected}: "
+        f"{type(model).__name__}: state is {came}, but this goes on from {expected}: "
         "take the state from its initial_state"
     )
 

@@ -325,9 +325,9 @@ ResidualBlock: global_ has the wrong shape; local has the wrong shape
 def test_a_condition_that_is_missing_is_said_to_be():
     block = made(global_channels=3)
     assert refusal(block, torch.zeros(2, 7, 4), kind=ValueError) == (
-        "Conditioning: global_ is missing, but the layer has global_channels"
+        "conditioning (Conditioning): global_ is missing, but the layer has global_channels"
     )
     block = made(local_channels=3)
     assert refusal(block, torch.zeros(2, 7, 4), kind=ValueError) == (
-        "Conditioning: local is missing, but the layer has local_channels"
+        "conditioning (Conditioning): local is missing, but the layer has local_channels"
     )

@@ -518,8 +518,29 @@ TransformerBlock: state is not States
 
 def test_a_state_that_remembers_another_number_of_positions_is_refused():
     near, far = CausalConv1d(4, 3, 2), CausalConv1d(4, 3, 2, dilation=3)
-    refusal(near.stream, torch.zeros(2, 5, 4), far.initial_state(2))
-    refusal(far.stream, torch.zeros(2, 5, 4), near.initial_state(2))
+    for layer, other, kept, keeps in ((near, far, 3, "1 position"), (far, near, 1, "3 positions")):
+        state = other.initial_state(2)
+        said = refusal(layer.stream, torch.zeros(2, 5, 4), state, kind=ValueError)
+        assert said == (
+            f"CausalConv1d: state is Past that keeps {kept} position{'s' * (kept != 1)}, but this "
+            f"goes on from Past that keeps {keeps}: take the state from its initial_state"
+        )
+        assert state.columns.shape == (2, kept, 4)  # nothing was written
+
+
+def test_a_state_of_another_kind_is_refused():
+    cases = [
+        (GRU(4, 3), LSTM(4, 3), "GRU: state is Hidden of 2, but this goes on from Hidden of 1"),
+        (LSTM(4, 3), GRU(4, 3), "LSTM: state is Hidden of 1, but this goes on from Hidden of 2"),
+        (
+            TransformerBlock(4, 2, 8),
+            TransformerBlock(4, 2, 8, token_shift=True),
+            "TransformerBlock: state is States of 3, but this goes on from States of 1",
+        ),
+    ]
+    for layer, other, message in cases:
+        said = refusal(layer.stream, torch.zeros(2, 5, 4), other.initial_state(2), kind=ValueError)
+        assert said == f"{message}: take the state from its initial_state"
 
 
 @pytest.mark.parametrize(

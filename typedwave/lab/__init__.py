@@ -19,9 +19,10 @@ from typedwave.lab.corpus import (
 from typedwave.lab.evaluation import evaluate, evaluating
 from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim, losses_of
 from typedwave.lab.names import names_path
+from typedwave.lab.optimizers import MuonAndAdam
 from typedwave.lab.pooling import pooled, save_pool
 from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.run import Run
 from typedwave.lab.sampling import choose, sample, sample_new
@@ -33,6 +34,7 @@ from typedwave.lab.word_training import WordTraining
 
 __all__ = [
     "PRESETS",
+    "AnyRecipe",
     "Checkpoint",
     "CheckpointError",
     "CompilerError",
@@ -41,6 +43,7 @@ __all__ = [
     "DivergedError",
     "Examples",
     "Experiment",
+    "MuonAndAdam",
     "Point",
     "PoolRecipe",
     "Recipe",

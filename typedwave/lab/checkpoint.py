@@ -8,6 +8,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from typedwave.lab.corpus import Vocabulary
@@ -77,16 +78,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         vocabulary = Vocabulary(tuple(json.loads(metadata["characters"])))
         config = config_of(json.loads(metadata["network"]))
         network = network_of(config, vocab_size=len(vocabulary), device="meta")
-        _check_tensors(network, tensors)
-        network.load_state_dict(tensors, assign=True)
+        dtype = _check_tensors(network, tensors)
+        # Into the memory of the layers, some of which has a layout of its own.
+        network.to(dtype).to_empty(device="cpu").load_state_dict(tensors)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} does not fit together: {reason}") from None
     return Checkpoint(network.eval(), vocabulary)
 
 
-def _check_tensors(network: Network, tensors: dict[str, Tensor]) -> None:
-    """What load_state_dict lets pass: a count of batches that is missing, and mixed dtypes."""
+def _check_tensors(network: Network, tensors: dict[str, Tensor]) -> torch.dtype:
+    """Refuses what load_state_dict lets pass; returns the floating dtype.
+
+    That is a count of batches that is missing, and mixed dtypes.
+    """
     expected = network.state_dict()
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
@@ -97,3 +102,4 @@ def _check_tensors(network: Network, tensors: dict[str, Tensor]) -> None:
     if len(floating) > 1 or wrong:
         dtypes = sorted(str(dtype).removeprefix("torch.") for dtype in floating)
         raise ValueError(f"its tensors have mixed dtypes: {', '.join(wrong or dtypes)}")
+    return floating.pop() if floating else torch.get_default_dtype()

@@ -26,16 +26,16 @@ class Counting:
     def __init__(self, network: NGram, examples: Examples) -> None:
         self.step, self.steps = 0, 1
         self._network, self._examples = network, examples
-        self._losses = torch.zeros(1)
 
     @property
     def losses(self) -> Float[Tensor, "N"]:
         """The loss of what was counted, once it is."""
-        return self._losses[: self.step]
+        if self.step:
+            return torch.tensor([evaluate(self._network, self._examples)])
+        return torch.zeros(0)
 
     def run(self, until: int) -> None:
         """Counts, if ``until`` is at least 1 and it was not done yet."""
         if self.step == 0 and until > 0:
             self._network.fit(*self._examples)
-            self._losses[0] = evaluate(self._network, self._examples)
             self.step = 1

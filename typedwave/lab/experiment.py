@@ -21,7 +21,7 @@ from typedwave.lab.corpus import Examples, Splits, Vocabulary, examples, split
 from typedwave.lab.counting import Counting
 from typedwave.lab.evaluation import evaluate
 from typedwave.lab.files import replacing
-from typedwave.lab.recipe import CountingRecipe, Recipe, WordsRecipe
+from typedwave.lab.recipe import AnyRecipe, CountingRecipe, Recipe, WordsRecipe
 from typedwave.lab.sequences import Sequences, sequences
 from typedwave.lab.teaching import taught
 from typedwave.lab.training import DivergedError, Training
@@ -38,6 +38,8 @@ __all__ = [
     "tensors_of",
 ]
 
+NO_COMPILE: Final = "compile is for a training step on examples, which this recipe has not"
+
 POINTS: Final = 50
 """Points of a curve: windows over which the train loss is averaged."""
 
@@ -52,7 +54,8 @@ class Point:
 
     Attributes:
         step: How many steps are done.
-        train: The mean loss of the batches since the point before.
+        train: The mean loss of the batches since the point before; against what a teacher says,
+            where there is one.
         validation: The loss on all validation examples.
     """
 
@@ -102,7 +105,7 @@ class Experiment:
         self,
         words: Sequence[str],
         config: Config,
-        recipe: Recipe | WordsRecipe | CountingRecipe,
+        recipe: AnyRecipe,
         *,
         compile: bool = False,  # noqa: A002  # as it is called in torch
         teacher: SequenceModel | None = None,
@@ -124,9 +127,7 @@ class Experiment:
     ) -> Training | WordTraining | Counting:
         network, recipe, train = self.network, self.recipe, self._data["train"]
         if compiled and not isinstance(recipe, Recipe):
-            raise ValueError(
-                "compile is for a training step on examples, which this recipe has not"
-            )
+            raise ValueError(NO_COMPILE)
         asked = recipe.teacher if isinstance(recipe, WordsRecipe) else ""
         if (teacher is None) != (asked == ""):
             missing = f"the teacher {asked!r}" if teacher is None else "no teacher"
@@ -163,7 +164,7 @@ class Experiment:
         return self._training.steps
 
     def points(self) -> Iterator[Point]:
-        """Trains; gives the losses about 50 times on the way.
+        """Trains; gives the losses on the way: 50 times, or after each epoch if those are fewer.
 
         Raises:
             DivergedError: The loss is not finite any more.

@@ -25,8 +25,9 @@ def hidden_matrices(network: Module) -> list[tuple[Tensor, Parts]]:
     """The parameters that are matrices between hidden channels, and how they are cut.
 
     A matrix of its own is each tap of a convolution, each half of a gated one, each gate of a
-    recurrent layer, and each of queries, keys and values. Embeddings and the layer that gives the
-    logits, the last one called ``head``, are not among them.
+    recurrent layer, and each of queries, keys and values. Embeddings are not among them, nor is the
+    layer that gives the logits: the last linear one in what the network calls its ``head``. In a
+    network that has no ``head``, all linear layers are.
     """
     found: list[tuple[Tensor, Parts]] = []
     gated = {id(m.conv) for m in network.modules() if isinstance(m, ResidualBlock)}
@@ -96,6 +97,9 @@ class MuonAndAdam:
     The numbers of `torch.optim.Muon` with ``adjust_lr_fn="original"``, but the matrices of one
     shape are orthogonalised in one batch and in float32: for the 15 matrices of a small WaveNet in
     1.0 ms and not 5.6, which would be half of its training step.
+
+    It holds views of the parameters as they are now: make it after the network was moved to its
+    device or loaded by ``assign=True``. It is no `torch.optim.Optimizer` and saves no state.
 
     Args:
         network: What is trained.

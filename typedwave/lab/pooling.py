@@ -27,6 +27,8 @@ def pooled(checkpoints: Sequence[Checkpoint], config: PoolConfig) -> Checkpoint:
     Raises:
         ValueError: The vocabularies differ, or the networks are not those of the config.
     """
+    if not checkpoints:
+        raise ValueError("a pool needs a member")
     if len({checkpoint.vocabulary for checkpoint in checkpoints}) != 1:
         raise ValueError("the members of a pool need one vocabulary, but theirs differ")
     if tuple(checkpoint.network.config for checkpoint in checkpoints) != config.members:

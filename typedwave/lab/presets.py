@@ -78,7 +78,7 @@ PRESETS: Final[dict[str, tuple[Config, AnyRecipe]]] = {
     "best-wavenet": (WaveNetConfig(), replace(_TAUGHT, epochs=6)),
     "best-small": (
         _SMALL,
-        replace(_TAUGHT, epochs=8, batch_size=256, muon_rate=0.03, adam_rate=0.016),
+        replace(_TAUGHT, epochs=12, batch_size=256, muon_rate=0.03, adam_rate=0.016),
     ),
 }
 """Networks and recipes by name.

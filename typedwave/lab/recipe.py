@@ -70,7 +70,8 @@ class WordsRecipe:
         clip: How long all gradients together may be.
         seed: Of the first weights, of the order of the words, and of dropout.
         teacher: The preset of a network that is trained first, and taught by; none if empty.
-        sampled: Words drawn from the teacher to train on, beside those of the corpus.
+        sampled: Words drawn from the teacher to train on, beside those of the corpus; 0 where there
+            is no teacher.
 
     Raises:
         ValueError: A number is out of range.
@@ -102,6 +103,12 @@ class WordsRecipe:
                 "sampled": (0, None),
             },
         )
+        if self.clip == 0:
+            raise ValueError("clip is 0, but nothing would be learnt; it has to be more than 0")
+        if type(self.teacher) is not str:
+            raise ValueError(f"teacher is {self.teacher!r}, but has to be the name of a preset")
+        if self.sampled and not self.teacher:
+            raise ValueError(f"sampled is {self.sampled}, but there is no teacher to draw from")
 
     def steps(self, words: int) -> int:
         """How many steps there are for so many words."""
@@ -152,6 +159,8 @@ def _check(recipe: Any, limits: Mapping[str, tuple[float, float | None]]) -> Non
         value = getattr(recipe, name)
         if name in _WHOLE and type(value) is not int:
             raise ValueError(f"{name} is {value!r}, but has to be a whole number")
+        if type(value) not in (int, float):
+            raise ValueError(f"{name} is {value!r}, but has to be a number")
         if not (value >= low and (high is None or value <= high)):
             within = f"at least {low}" if high is None else f"{low} to {high}"
             raise ValueError(f"{name} is {value}, but has to be {within}")

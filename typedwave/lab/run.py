@@ -10,14 +10,14 @@ import torch
 
 from typedwave.lab.checkpoint import CHECKPOINT, load_checkpoint
 from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.experiment import Experiment, claim
+from typedwave.lab.experiment import NO_COMPILE, Experiment, claim
 from typedwave.lab.files import removed_if_empty, replacing
 from typedwave.lab.pooling import pooled, save_pool
 from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.recipe import AnyRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.sampling import sample_new
-from typedwave.models import Config, Network, PoolConfig, SequenceModel, sequence_model
+from typedwave.models import Config, Network, PoolConfig, SequenceModel, sequence_model, size_of
 
 __all__ = ["SAMPLES", "Run", "told"]
 
@@ -69,18 +69,38 @@ class Run:
 
         Returns:
             The record as in ``run.json``, with ``interrupted`` and the words drawn as ``new``; None
-            if it was interrupted before there was anything to keep.
+            if it was interrupted before there was anything of this network to keep.
 
         Raises:
             ValueError: Config, recipe, teacher and words do not go together.
             DivergedError: A loss is not finite any more.
         """
-        if isinstance(config, PoolConfig) != isinstance(recipe, PoolRecipe):
-            raise ValueError("a PoolRecipe is for a pool, and a pool for a PoolRecipe")
+        self.check(config, recipe)
         if isinstance(config, PoolConfig) and isinstance(recipe, PoolRecipe):
             return self._pool(config, recipe, name)
-        assert not isinstance(recipe, PoolRecipe)
         return self._network(config, recipe, name)
+
+    def check(self, config: Config, recipe: AnyRecipe) -> None:
+        """Refuses what does not go together before anything is trained; `train` asks first.
+
+        Raises:
+            ValueError: Config, recipe, compile and teacher do not go together.
+        """
+        if isinstance(config, PoolConfig) != isinstance(recipe, PoolRecipe):
+            raise ValueError("a PoolRecipe is for a pool, and a pool for a PoolRecipe")
+        if self.compile and not isinstance(recipe, Recipe):
+            raise ValueError(NO_COMPILE)
+        if isinstance(config, PoolConfig) and isinstance(recipe, PoolRecipe):
+            members, recipes = len(config.members), len(recipe.recipes)
+            if members != recipes:
+                raise ValueError(f"the pool has {members} members, but there are {recipes} recipes")
+        teacher = recipe.teacher if isinstance(recipe, WordsRecipe) else ""
+        if teacher not in ("", *PRESETS):
+            raise ValueError(f"teacher is {teacher!r}, but there are {', '.join(PRESETS)}")
+        if self.teacher is not None and not teacher:
+            raise ValueError(
+                "there is a trained teacher, but the recipe has none; name its preset as teacher"
+            )
 
     @contextmanager
     def _within(self, name: str) -> Iterator["Run"]:
@@ -89,9 +109,7 @@ class Run:
         with removed_if_empty(folder):
             yield dataclasses.replace(self, folder=claim(folder), compile=False)
 
-    def _network(
-        self, config: Config, recipe: Recipe | WordsRecipe | CountingRecipe, name: str
-    ) -> dict[str, Any] | None:
+    def _network(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
         teacher = None
         if isinstance(recipe, WordsRecipe) and recipe.teacher:
             folder = self.teacher
@@ -99,12 +117,13 @@ class Run:
                 with self._within(f"teacher-{recipe.teacher}") as inner:
                     taught = inner.train(*PRESETS[recipe.teacher], recipe.teacher)
                 if taught is None or taught["interrupted"]:
-                    return taught
+                    self._say_stopped(inner)
+                    return None
                 folder = inner.folder
             teacher = self._teacher(folder)
-            self.say(f"{name}: drawing {recipe.sampled:,} words from {recipe.teacher}")
+            self.say(f"{name}: drawing {recipe.sampled:,} words from the teacher in {folder}")
         experiment = Experiment(self.words, config, recipe, compile=self.compile, teacher=teacher)
-        size, steps = _count(experiment.network), _steps(experiment.steps)
+        size, steps = size_of(experiment.network), _steps(experiment.steps)
         self.say(f"{name}: {config.network} network, {size:,} parameters, {steps}")
         interrupted = self.watch(experiment)
         if experiment.step == 0:
@@ -116,6 +135,11 @@ class Run:
             self.say(f"stopped after {experiment.step:,} of {steps}")
         record["interrupted"] = interrupted
         return self._told(experiment.network, experiment.vocabulary, record, name)
+
+    def _say_stopped(self, inner: "Run") -> None:
+        """Says where what was interrupted on the way is, if it is anywhere."""
+        if inner.folder.exists():
+            self.say(f"stopped before the network was trained; {inner.folder} holds what is there")
 
     def _teacher(self, folder: Path) -> SequenceModel:
         checkpoint = load_checkpoint(folder / CHECKPOINT)
@@ -130,7 +154,8 @@ class Run:
             with self._within(f"{number}-{member.network}") as inner:
                 record = inner.train(member, how, inner.folder.name)
             if record is None or record["interrupted"]:
-                return record
+                self._say_stopped(inner)
+                return None
             members.append(load_checkpoint(inner.folder / CHECKPOINT))
         checkpoint = pooled(members, config)
         record = save_pool(self.folder, checkpoint, self.words, recipe, corpus=self.corpus)
@@ -161,7 +186,3 @@ def told(losses: dict[str, float]) -> str:
 
 def _steps(count: int) -> str:
     return f"{count:,} step{'s' * (count != 1)}"
-
-
-def _count(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

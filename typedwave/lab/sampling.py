@@ -122,6 +122,8 @@ def sample(
         cut there.
     """
     check_choice(temperature, top_k, top_p)
+    if count < 0:
+        raise ValueError(f"count is {count}, but has to be at least 0")
     words: list[list[int]] = []
     with evaluating(model):
         while len(words) < count:

@@ -44,9 +44,10 @@ class Sequences:
 
     def rows(self, numbers: Int64[Tensor, "M"]) -> "Sequences":
         """These words, without the positions that are padding in all of them."""
-        longest = int(self.lengths[numbers].max()) if len(numbers) else 0
+        targets = self.targets[numbers]
+        longest = int((targets != IGNORED).sum(1).max()) if len(numbers) else 0
         chances = None if self.chances is None else self.chances[numbers, :longest]
-        return Sequences(self.ids[numbers, :longest], self.targets[numbers, :longest], chances)
+        return Sequences(self.ids[numbers, :longest], targets[:, :longest], chances)
 
     def in_order(self, batch_size: int) -> Iterator["Sequences"]:
         """All words by length, so that there is hardly any padding."""

@@ -20,7 +20,7 @@ class WordTraining:
     """The steps of a recipe for whole words, run in as many pieces as one likes.
 
     A batch is of words of nearly one length, in a new order each epoch; for a network of windows,
-    of any words. The loss of a step is the sum over the positions of its words, divided by how
+    of any words. What a step descends is the sum over the positions of its words, divided by how
     many a batch has on average: a batch of long words weighs more, as it does in the loss of all
     words.
 
@@ -65,7 +65,7 @@ class WordTraining:
 
     @property
     def losses(self) -> Float[Tensor, "N"]:
-        """The loss of each step that is done."""
+        """The mean loss of the positions of each step that is done."""
         return self._losses[: self.step]
 
     def run(self, until: int) -> None:

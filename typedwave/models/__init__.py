@@ -10,6 +10,7 @@ from typedwave.models.build import (
     network_of,
     pool_of,
     sequence_model,
+    size_of,
 )
 from typedwave.models.config import (
     NetworkConfig,
@@ -52,5 +53,6 @@ __all__ = [
     "network_of",
     "pool_of",
     "sequence_model",
+    "size_of",
     "to_dilated",
 ]

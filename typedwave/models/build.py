@@ -32,7 +32,9 @@ __all__ = [
     "build",
     "config_of",
     "network_of",
+    "pool_of",
     "sequence_model",
+    "size_of",
 ]
 
 
@@ -149,6 +151,12 @@ def network_of(
 def pool_of(config: PoolConfig, members: Sequence[Network]) -> Pool:
     """The pool of networks that were made before, in the order of the config."""
     return Pool(list(map(sequence_model, members)), config.weights, config=config)
+
+
+def size_of(network: torch.nn.Module) -> int:
+    """How many numbers a network has learnt: its parameters, and the counts of n-grams in it."""
+    counts = sum(m.num_counts for m in network.modules() if isinstance(m, NGram))
+    return counts + sum(parameter.numel() for parameter in network.parameters())
 
 
 def build(

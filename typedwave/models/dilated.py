@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from typedwave.contract import Module, typed
+from typedwave.inspect import modes_kept
 from typedwave.models.mlp import MLP
-from typedwave.models.sequence import SequenceModel, state_for
+from typedwave.models.sequence import SequenceModel
 from typedwave.nn import (
     BatchNorm1d,
     CausalConv1d,
@@ -22,6 +23,7 @@ from typedwave.nn import (
     States,
     Tanh,
 )
+from typedwave.nn.streaming import state_for
 
 __all__ = ["Dilated", "to_dilated"]
 
@@ -100,7 +102,9 @@ class Dilated(SequenceModel):
         ]
         state = States(zeros)
         boundaries = torch.zeros(1, self.receptive_field, dtype=torch.int64, device=weight.device)
-        self.stream(boundaries, state)
+        # In training batch norm would count them.
+        with modes_kept(self), torch.no_grad():
+            self.eval().stream(boundaries, state)
         state.select(boundaries.new_zeros(batch_size))
         return state
 
@@ -109,7 +113,7 @@ class Dilated(SequenceModel):
         self, ids: Int64[Tensor, "B T"], state: State
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
         """Logits for the next positions; ``state`` has the queue of each level."""
-        states = state_for(self, state, States, len(self.levels))
+        states = state_for(self, state, States, count=len(self.levels))
         x = self.embedding(ids)
         for level, past in zip(self._stack(), states, strict=True):
             x = level(past.extend(x))

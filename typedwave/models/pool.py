@@ -8,8 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from typedwave.contract import typed
-from typedwave.models.sequence import SequenceModel, state_for
+from typedwave.models.sequence import SequenceModel
 from typedwave.nn import State, States
+from typedwave.nn.streaming import state_for
 
 __all__ = ["Pool"]
 
@@ -81,7 +82,7 @@ class Pool(SequenceModel):
         self, ids: Int64[Tensor, "B T"], state: State
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
         """Logits for the next positions; ``state`` has that of each member."""
-        states = state_for(self, state, States, len(self.models))
+        states = state_for(self, state, States, count=len(self.models))
         pairs = zip(self._members(), states, strict=True)
         return self._together([model.stream(ids, before) for model, before in pairs])
 

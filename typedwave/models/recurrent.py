@@ -8,9 +8,10 @@ from torch import Tensor
 
 from typedwave.contract import typed
 from typedwave.models.config import RecurrentConfig
-from typedwave.models.sequence import SequenceModel, state_for
+from typedwave.models.sequence import SequenceModel
 from typedwave.nn import GRU, LSTM, RNN, Dropout, Embedding, Hidden, Linear, State
 from typedwave.nn.sizes import check_sizes
+from typedwave.nn.streaming import state_for
 
 __all__ = ["Recurrent"]
 

@@ -1,8 +1,5 @@
 """Models of whole sequences: logits for all positions at once, or as the sequence goes on."""
 
-from abc import abstractmethod
-from typing import TypeVar
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -10,12 +7,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from typedwave.contract import Module, typed, where
+from typedwave.contract import Module, typed
 from typedwave.errors import IdOutOfRangeError
-from typedwave.nn import Past, State, States
+from typedwave.nn import Past, State
 from typedwave.nn.ids import out_of_range
+from typedwave.nn.streaming import state_for
 
-__all__ = ["SequenceModel", "Windowed", "state_for", "windows"]
+__all__ = ["SequenceModel", "Windowed", "windows"]
 
 
 class SequenceModel(Module):
@@ -31,15 +29,17 @@ class SequenceModel(Module):
     vocab_size: int
 
     @property
-    @abstractmethod
     def receptive_field(self) -> int | None:
         """Positions that a logit depends on at most; None for all so far."""
+        raise NotImplementedError
 
-    @abstractmethod
+    def forward(self, ids: Int64[Tensor, "B T"]) -> Float[Tensor, "B T {self.vocab_size}"]:
+        raise NotImplementedError
+
     def initial_state(self, batch_size: int) -> State:
         """What is before the first position of each sequence."""
+        raise NotImplementedError
 
-    @abstractmethod
     def stream(
         self, ids: Int64[Tensor, "B T"], state: State
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
@@ -47,6 +47,7 @@ class SequenceModel(Module):
 
         In eval mode and without gradients: `typedwave.nn.State`.
         """
+        raise NotImplementedError
 
 
 @typed
@@ -59,26 +60,6 @@ def _windows(seen: Tensor, context: int) -> Tensor:
     if seen.shape[1] < context:  # there is no position, and unfold would not have it
         return seen[:, :0, None].expand(-1, -1, context)
     return seen.unfold(1, context, 1)
-
-
-S = TypeVar("S", bound=State)
-
-
-def state_for(model: Module, state: State, kind: type[S], count: int | None = None) -> S:
-    """The state, if it is one of a kind, and holds so many.
-
-    Raises:
-        ValueError: It is that of another model.
-    """
-    held = len([*state]) if isinstance(state, States) else None
-    if not isinstance(state, kind) or (count is not None and held != count):
-        wanted = f"{kind.__name__} of {count}" if count is not None else kind.__name__
-        came = f"{type(state).__name__} of {held}" if held is not None else type(state).__name__
-        raise ValueError(
-            f"{where(model)}: state is a {came}, but this model goes on from a {wanted}: take the "
-            "state from its initial_state"
-        )
-    return state
 
 
 class Windowed(SequenceModel):
@@ -125,7 +106,7 @@ class Windowed(SequenceModel):
         self, ids: Int64[Tensor, "B T"], state: State
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
         """Logits for the next positions; ``state`` holds the ids before them."""
-        past = state_for(self, state, Past)
+        past = state_for(self, state, Past, length=self.context - 1)
         return self._over(ids, _windows(past.extend(ids), self.context))
 
     def _over(self, ids: Tensor, each: Tensor) -> Tensor:

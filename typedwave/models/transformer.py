@@ -6,9 +6,10 @@ from torch import Tensor
 
 from typedwave.contract import typed
 from typedwave.models.config import TransformerConfig
-from typedwave.models.sequence import SequenceModel, state_for
+from typedwave.models.sequence import SequenceModel
 from typedwave.nn import Embedding, LayerNorm, Linear, State, States, TransformerBlock
 from typedwave.nn.sizes import check_sizes
+from typedwave.nn.streaming import state_for
 
 __all__ = ["Transformer"]
 
@@ -91,7 +92,7 @@ class Transformer(SequenceModel):
         self, ids: Int64[Tensor, "B T"], state: State
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
         """Logits for the next positions; ``state`` has keys and values of each block."""
-        states = state_for(self, state, States, len(self.blocks))
+        states = state_for(self, state, States, count=len(self.blocks))
         x = self.embedding(ids)
         for block, before in zip(self._stack(), states, strict=True):
             x = block.stream(x, before)

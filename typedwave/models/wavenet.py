@@ -6,9 +6,10 @@ from torch import Tensor
 
 from typedwave.contract import typed
 from typedwave.models.config import WaveNetConfig
-from typedwave.models.sequence import SequenceModel, state_for
+from typedwave.models.sequence import SequenceModel
 from typedwave.nn import Embedding, Linear, ResidualBlock, RMSNorm, State, States
 from typedwave.nn.sizes import check_sizes
+from typedwave.nn.streaming import state_for
 
 __all__ = ["WaveNet"]
 
@@ -125,7 +126,7 @@ class WaveNet(SequenceModel):
         local: Float[Tensor, "B T L"] | None = None,
     ) -> Float[Tensor, "B T {self.vocab_size}"]:
         """Logits for the next positions; ``state`` has the queue of each block."""
-        states = state_for(self, state, States, len(self.blocks))
+        states = state_for(self, state, States, count=len(self.blocks))
         x = self.embedding(ids)
         skips = []
         for block, past in zip(self._stack(), states, strict=True):

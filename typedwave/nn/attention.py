@@ -130,4 +130,5 @@ class CausalSelfAttention(Module):
     def extra_repr(self) -> str:
         """The arguments, for the printed layer."""
         dropout = f", dropout={self.dropout}" if self.dropout else ""
-        return f"{self.embed_dim}, {self.num_heads}{dropout}"
+        bias = "" if self.in_proj_bias is not None else ", bias=False"
+        return f"{self.embed_dim}, {self.num_heads}{dropout}{bias}"

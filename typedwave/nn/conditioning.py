@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from typedwave.contract import Module
+from typedwave.contract import Module, where
 from typedwave.nn.linear import Linear
 from typedwave.nn.sizes import check_sizes
 
@@ -83,9 +83,8 @@ class Conditioning(Module):
             if (value is None) != (projection is None):
                 here = "is missing" if value is None else "came"
                 there = "has" if value is None else "has no"
-                raise ValueError(
-                    f"Conditioning: {name} {here}, but the layer {there} {name.strip('_')}_channels"
-                )
+                channels = f"{name.strip('_')}_channels"
+                raise ValueError(f"{where(self)}: {name} {here}, but the layer {there} {channels}")
         if global_ is not None:
             assert self.global_projection is not None
             x = x + self.global_projection(global_)[:, None]

@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
 from typedwave.nn.sizes import check_sizes
-from typedwave.nn.streaming import Past
+from typedwave.nn.streaming import Past, state_for
 
 __all__ = ["CausalConv1d"]
 
@@ -36,12 +36,14 @@ class CausalConv1d(Module):
     Attributes:
         weight: ``(out_channels, in_channels, kernel_size)``, uniform in
             ``±1/sqrt(in_channels * kernel_size)``.
+            In memory ``(out, kernel, in)``, as torch's channels_last is, which
+            `torch.nn.utils.parameters_to_vector` does not take.
         bias: ``(out_channels,)``, likewise; None without bias.
         reach: Positions that it looks back, ``(kernel_size - 1) * dilation``.
         receptive_field: Positions that one of the result depends on at most, ``reach + 1``.
 
     Raises:
-        ValueError: A size is not a whole number of at least 1.
+        ValueError: A size is not a whole number of at least 1, or a state is that of another layer.
         ShapeError: The input does not have three axes, the last of them ``in_channels``.
 
     Example:
@@ -118,7 +120,7 @@ class CausalConv1d(Module):
         self, x: Float[Tensor, "B T in_channels"], state: Past
     ) -> Float[Tensor, "B T out_channels"]:
         """The result for the next positions, of which ``state`` holds those before."""
-        return self.over(state.extend(x))
+        return self.over(state_for(self, state, Past, length=self.reach).extend(x))
 
     def over(self, seen: Float[Tensor, "B L in_channels"]) -> Float[Tensor, "B T out_channels"]:
         """The result for all positions but the first ``reach``, which are only looked back on.

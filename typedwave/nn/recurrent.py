@@ -1,12 +1,14 @@
 """Layers that hand a hidden state from each position to the next."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
-from typedwave.nn.streaming import Hidden
+from typedwave.nn.streaming import Hidden, state_for
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -14,24 +16,25 @@ __all__ = ["GRU", "LSTM", "RNN"]
 class _Streams(Module):
     """What the recurrent layers have in common: a sequence in pieces, and one of no positions."""
 
+    _tensors: ClassVar[int] = 1  # that go from one position to the next
+
     input_size: int
     hidden_size: int
     num_layers: int
 
     def initial_state(self, batch_size: int) -> Hidden:
         """Zeros."""
-        zeros = self._zeros(batch_size)
-        return Hidden([zeros, zeros] if isinstance(self, LSTM) else [zeros])
+        return Hidden([self._zeros(batch_size)] * self._tensors)
 
     @typed
     def stream(
         self, x: Float[Tensor, "B T input_size"], state: Hidden
     ) -> Float[Tensor, "B T hidden_size"]:
         """The result for the next positions; ``state`` moves on."""
-        before = state.tensors
+        before = state_for(self, state, Hidden, count=self._tensors).tensors
         y: Tensor
-        y, after = self(x, before if isinstance(self, LSTM) else before[0])
-        state.tensors = after if isinstance(self, LSTM) else (after,)
+        y, after = self(x, before if self._tensors > 1 else before[0])
+        state.tensors = after if self._tensors > 1 else (after,)
         return y
 
     def _zeros(self, batch_size: int) -> Tensor:
@@ -77,7 +80,7 @@ class RNN(_Streams, torch.nn.RNN):
 
     Source:
         Elman, "Finding Structure in Time" (1990). `torch.nn.RNN` with ``batch_first``, in one
-        direction, of which it is a subclass; the contract is ours.
+        direction and without packed sequences, of which it is a subclass; the contract is ours.
     """
 
     weight_ih_l0: Float[Parameter, "hidden_size input_size"]
@@ -150,8 +153,8 @@ class GRU(_Streams, torch.nn.GRU):
 
     Source:
         Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014).
-        `torch.nn.GRU` with ``batch_first``, in one direction, of which it is a subclass; the
-        contract is ours.
+        `torch.nn.GRU` with ``batch_first``, in one direction and without packed sequences, of which
+        it is a subclass; the contract is ours.
     """
 
     weight_hh_l0: Float[Parameter, "3*{self.hidden_size} hidden_size"]
@@ -223,8 +226,11 @@ class LSTM(_Streams, torch.nn.LSTM):
 
     Source:
         Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). `torch.nn.LSTM` with
-        ``batch_first``, in one direction, of which it is a subclass; the contract is ours.
+        ``batch_first``, in one direction and without packed sequences, of which it is a subclass;
+        the contract is ours.
     """
+
+    _tensors = 2
 
     weight_hh_l0: Float[Parameter, "4*{self.hidden_size} hidden_size"]
     weight_ih_l0: Float[Parameter, "4*{self.hidden_size} input_size"]

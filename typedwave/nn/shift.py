@@ -8,7 +8,7 @@ from torch.nn import Parameter
 
 from typedwave.contract import Module, typed
 from typedwave.nn.sizes import check_sizes
-from typedwave.nn.streaming import Past
+from typedwave.nn.streaming import Past, state_for
 
 __all__ = ["TokenShift"]
 
@@ -77,7 +77,7 @@ class TokenShift(Module):
         self, x: Float[Tensor, "B T channels"], state: Past
     ) -> Float[Tensor, "B T channels"]:
         """The result for the next positions; ``state`` holds the one before them."""
-        return torch.lerp(x, state.extend(x)[:, :-1], self.weight)
+        return torch.lerp(x, state_for(self, state, Past, length=1).extend(x)[:, :-1], self.weight)
 
     def extra_repr(self) -> str:
         """The arguments, for the printed layer."""

@@ -9,16 +9,17 @@ without gradients: a gradient cannot go back through a queue that was written to
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
+from torch.nn import Module
 
-from typedwave.contract import describe
+from typedwave.contract import describe, where
 from typedwave.errors import Mismatch, ShapeError
 
-__all__ = ["Hidden", "Past", "State", "States"]
+__all__ = ["Hidden", "Past", "State", "States", "state_for"]
 
 
 class State(ABC):
@@ -53,6 +54,11 @@ class Past(State):
         self._memory = columns.transpose(0, 1)
         self._length = length
         self._until = columns.shape[1]
+
+    @property
+    def sizes(self) -> tuple[None, int | None]:
+        """How many states are in it, which is not to be said, and how many positions it keeps."""
+        return None, self._length
 
     @property
     def columns(self) -> Tensor:
@@ -105,6 +111,46 @@ class Past(State):
         return ShapeError("Past", [Mismatch("x", "does not go on from what is remembered", rows)])
 
 
+S = TypeVar("S", bound=State)
+
+
+def state_for(
+    module: Module,
+    state: State,
+    kind: type[S],
+    *,
+    count: int | None = None,
+    length: int | None = None,
+) -> S:
+    """The state, if it is one that a module goes on from.
+
+    Args:
+        module: The module.
+        state: What it was given.
+        kind: The class of its own states.
+        count: States that are in it, or tensors.
+        length: Positions that it keeps.
+
+    Raises:
+        ValueError: It is the state of another module.
+    """
+    wanted = _sketch(kind, count, length)
+    sizes = getattr(state, "sizes", (None, None))
+    asked = (sizes[0] if count is not None else None, sizes[1] if length is not None else None)
+    if not isinstance(state, kind) or asked != (count, length):
+        raise ValueError(
+            f"{where(module)}: state is {_sketch(type(state), *sizes)}, but this goes on from "
+            f"{wanted}: take the state from its initial_state"
+        )
+    return state
+
+
+def _sketch(kind: type, count: int | None, length: int | None) -> str:
+    of = f" of {count}" if count is not None else ""
+    some = "" if length is None else f" that keeps {length} position{'s' * (length != 1)}"
+    return f"{kind.__name__}{of}{some}"
+
+
 class Hidden(State):
     """The tensors that a recurrent layer hands from one position to the next.
 
@@ -114,6 +160,11 @@ class Hidden(State):
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = tuple(tensors)
+
+    @property
+    def sizes(self) -> tuple[int, None]:
+        """How many tensors are in it; positions are not kept."""
+        return len(self.tensors), None
 
     def select(self, rows: Int64[Tensor, "N"]) -> None:
         """Keeps these sequences of the batch, in this order."""
@@ -132,6 +183,11 @@ class States(State):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._states)
+
+    @property
+    def sizes(self) -> tuple[int, None]:
+        """How many states are in it; what they keep is asked of each."""
+        return len(self._states), None
 
     def select(self, rows: Int64[Tensor, "N"]) -> None:
         """Keeps these sequences of the batch, in this order."""

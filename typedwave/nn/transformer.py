@@ -12,7 +12,7 @@ from typedwave.nn.linear import Linear
 from typedwave.nn.norm import LayerNorm
 from typedwave.nn.shift import TokenShift
 from typedwave.nn.sizes import check_sizes
-from typedwave.nn.streaming import States
+from typedwave.nn.streaming import States, state_for
 
 __all__ = ["TransformerBlock"]
 
@@ -97,7 +97,8 @@ class TransformerBlock(Module):
         self, x: Float[Tensor, "B T {self.d_model}"], state: States
     ) -> Float[Tensor, "B T {self.d_model}"]:
         """The result for the next positions, of which ``state`` holds those before."""
-        attended, *shifted = state
+        shifts = (self.shift1 is not None) + (self.shift2 is not None)
+        attended, *shifted = state_for(self, state, States, count=1 + shifts)
         normal = self.norm1(x)
         if self.shift1:
             normal = self.shift1.stream(normal, shifted[0])
