@@ -174,11 +174,12 @@ def test_logits_that_are_not_finite_are_refused(logit):
 
 
 def plain_words(
-    model: SequenceModel, count: int, generator: torch.Generator, few: int = 64, **choice
+    model: SequenceModel, count: int, generator: torch.Generator, few: int, sizes: int, **choice
 ) -> list[str]:
     """All is computed anew for each character, from the boundary on.
 
-    Of many words, those that ended are drawn for until a quarter of them has, to no effect.
+    Of many words, those that ended are drawn for, to no effect, until a quarter of them has and
+    what is left is a multiple of ``sizes``.
     """
     words = [[] for _ in range(count)]
     going_on, ended = list(range(count)), set()
@@ -192,8 +193,10 @@ def plain_words(
                 words[number].append(0 if number in ended else character)
                 ended |= {number} if character == 0 else set()
             staying = [number for number in going_on if number not in ended]
-            if len(going_on) <= few or len(staying) < 0.75 * len(going_on):
+            if len(going_on) <= few:
                 going_on = staying
+            elif (size := math.ceil(len(staying) / sizes) * sizes) <= 0.75 * len(going_on):
+                going_on = (staying + [number for number in going_on if number in ended])[:size]
     return [VOCABULARY.decode(filter(None, word)) for word in words]
 
 
@@ -202,6 +205,7 @@ def plain_words(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 9),
     few=st.sampled_from([0, 3, 64]),
+    sizes=st.sampled_from([1, 2, 256]),
     choice=st.fixed_dictionaries(
         {},
         optional={
@@ -213,13 +217,14 @@ def plain_words(
 )
 @settings(max_examples=6)
 def test_every_network_streams_the_words_of_a_loop_that_computes_all_anew(
-    kind, seed, count, few, choice
+    kind, seed, count, few, sizes, choice
 ):
     model = sequence_model(made(EVERY[kind], seed=seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling_module, "_FEW", few)
+        patch.setattr(sampling_module, "_SIZES", sizes)
         words = sample(model, VOCABULARY, count, generator=seeded(seed), **choice)
-    assert words == plain_words(model, count, seeded(seed), few, **choice)
+    assert words == plain_words(model, count, seeded(seed), few, sizes, **choice)
 
 
 @given(count=st.integers(0, 20), at_once=st.integers(1, 12), seed=st.integers(0, 2**32))

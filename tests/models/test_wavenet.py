@@ -248,7 +248,7 @@ def test_a_condition_that_is_missing_or_not_expected_is_refused(streaming):
         return refusal(network, ids, **conditions)
 
     plain, both = conditioned(), conditioned(global_channels=3, local_channels=2)
-    layer = "Conditioning"
+    layer = "blocks.0.conditioning (Conditioning)"
     assert told(plain, global_=g) == (
         f"{layer}: global_ came, but the layer has no global_channels"
     )

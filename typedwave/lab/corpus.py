@@ -137,7 +137,7 @@ class Vocabulary:
         Raises:
             ValueError: An id is the boundary, or not in the vocabulary.
         """
-        ids = list(ids)
+        ids = ids if isinstance(ids, list) else list(ids)
         if ids and not (min(ids) > 0 and max(ids) < len(self)):
             problems = [
                 f"ids[{i}] is {number}" + (", the boundary" if number == 0 else "")

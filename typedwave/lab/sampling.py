@@ -17,6 +17,7 @@ __all__ = ["choose", "sample", "sample_new"]
 
 _LONGEST = 100  # characters; an untrained network may never end a word
 _AT_ONCE = 4_096  # words; more would not be faster
+_SIZES = 256  # words: what a large batch is a multiple of
 _FEW = 64  # words, of which each that has ended leaves the batch at once
 
 
@@ -47,16 +48,18 @@ def choose(
         Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020), for top_p.
     """
     check_choice(temperature, top_k, top_p)
-    # In doubles: in half precision some ids would never be drawn.
-    logits = logits.double()
+    # In half precision some ids would never be drawn, and a temperature may be tiny or huge.
+    plain = temperature in (0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32 if plain else torch.float64))
     if top_k is not None and top_k < logits.shape[-1]:
         values, places = logits.topk(top_k, dim=-1)
         logits = torch.full_like(logits, -math.inf).scatter(-1, places, values)
-    likeliest = logits.max(dim=-1, keepdim=True)
     if temperature == 0:
         _chances(logits)
-        return likeliest.indices.squeeze(-1)
-    chances = _chances((logits - likeliest.values) / temperature)
+        return logits.argmax(dim=-1)
+    if not plain:
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    chances = _chances(logits)
     if top_p < 1:
         ordered, order = chances.sort(dim=-1, descending=True, stable=True)
         before = ordered.cumsum(-1) - ordered
@@ -64,7 +67,7 @@ def choose(
             -1, order, ordered.masked_fill(before >= top_p, 0.0)
         )
     # As torch.multinomial for one draw, which takes several times as long.
-    until = chances.cumsum(-1)
+    until = chances.double().cumsum(-1)  # so that no draw is beyond the last chance
     drawn = torch.rand(len(chances), 1, generator=generator, dtype=until.dtype, device=until.device)
     ids = torch.searchsorted(until, drawn * until[:, -1:], right=True)
     return ids.squeeze(-1)
@@ -153,13 +156,17 @@ def _drawn(
         left = int(going_on.sum())
         if left == 0:
             break
-        # Not for each that has ended, as all others are moved.
-        if left < len(rows) and (left < 0.75 * len(rows) or len(rows) <= _FEW):
-            staying = going_on.nonzero().squeeze(-1)
+        # Not for each that has ended, as all others are moved; and to a few sizes only, whose
+        # contracts are remembered: some that have ended stay.
+        few = len(rows) <= _FEW
+        size = left if few else -(-left // _SIZES) * _SIZES
+        if size < len(rows) and (few or size <= 0.75 * len(rows)):
+            staying = (~going_on).byte().argsort(stable=True)[:size]
             state.select(staying)
             rows, ids, going_on = rows[staying], ids[staying], going_on[staying]
-    lengths = (drawn != 0).sum(0).tolist()
-    return [row[:n] for row, n in zip(drawn.T.tolist(), lengths, strict=True)]
+    lengths = (drawn != 0).sum(0)
+    rows_of_ids = drawn[: int(lengths.max())].T.tolist()
+    return [row[:n] for row, n in zip(rows_of_ids, lengths.tolist(), strict=True)]
 
 
 def sample_new(

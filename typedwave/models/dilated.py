@@ -84,8 +84,8 @@ class Dilated(SequenceModel):
     def forward(self, ids: Int64[Tensor, "B T"]) -> Float[Tensor, "B T {self.vocab_size}"]:
         # The boundaries before the first position are ids like all others, since what the tree
         # makes of them is not zero; each level leaves as many positions away as it looks back.
-        boundary = self.embedding(ids.new_zeros(1, self.receptive_field - 1))
-        x = torch.cat([boundary.expand(ids.shape[0], -1, -1), self.embedding(ids)], dim=1)
+        boundary = self.embedding.weight[0].expand(ids.shape[0], self.receptive_field - 1, -1)
+        x = torch.cat([boundary, self.embedding(ids)], dim=1)
         for level in self._stack():
             x = level(x)
         return self.head(x)
