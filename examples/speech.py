@@ -39,8 +39,9 @@ from typedwave.lab.audio import (
 )
 from typedwave.lab.evaluation import evaluating
 from typedwave.lab.files import replacing
-from typedwave.lab.optimizers import MuonAndAdam
+from typedwave.lab.optimizers import MuonAndAdam, clipped
 from typedwave.models import WaveNet, WaveNetConfig
+from typedwave.models.seeding import global_generator
 from typedwave.nn.mu_law import mu_law_decode, mu_law_encode
 
 RATE = 8_000  # samples a second, as in a telephone
@@ -235,8 +236,8 @@ def features(x: Float[Tensor, "T"]) -> Float[Tensor, "F C"]:
 
 def network(seed: int) -> WaveNet:
     """A WaveNet that is told in its first weights which levels are neighbours."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_generator(torch.device("cpu")) as drawn_from:
+        drawn_from.manual_seed(seed)
         model = WaveNet(CONFIG, vocab_size=LEVELS)
         y = torch.linspace(-1, 1, LEVELS)
         waves = [f(math.pi * k * y) for k in range(1, 9) for f in (torch.sin, torch.cos)]
@@ -267,9 +268,9 @@ def training(
         logits = model(before, known[:, None] * global_, known[:, None, None] * local)
         loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten())
         gradients = torch.autograd.grad(loss, optimizer.parameters)
-        total = torch.nn.utils.get_total_norm(gradients)
-        gradients = torch._foreach_mul(gradients, (1 / (total + 1e-6)).clamp(max=1))
-        optimizer.step(gradients, factor=min(1, 0.02 + 30 * share) * max(0, 1 - share))
+        optimizer.step(
+            clipped(gradients, 1.0), factor=min(1, 0.02 + 30 * share) * max(0, 1 - share)
+        )
         step += 1
         losses.append(loss.item() / math.log(2))
         if share >= (told + 1) / 10 or step == 1:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.optimizers import MuonAndAdam
+from typedwave.lab.optimizers import MuonAndAdam, clipped
 from typedwave.lab.recipe import WordsRecipe
 from typedwave.lab.sequences import IGNORED, Sequences, sequences
 from typedwave.lab.training import DivergedError
-from typedwave.lab.word_training import WordTraining, _clipped
+from typedwave.lab.word_training import WordTraining
 from typedwave.models import (
     MLP,
     RecurrentConfig,
@@ -439,15 +439,15 @@ def test_gradients_longer_than_allowed_are_shortened_together(shapes, length, cl
     norm = torch.cat([gradient.flatten() for gradient in drawn]).norm()
     gradients = tuple(gradient * length / norm for gradient in drawn)
     expected = [gradient * min(1.0, clip / length) for gradient in gradients]
-    for found, wanted in zip(_clipped(gradients, clip), expected, strict=True):
+    for found, wanted in zip(clipped(gradients, clip), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=2e-3, atol=1e-6)  # 1e-6 is added to norms
 
 
 def test_gradients_that_are_short_stay_to_the_bit():
     gradients = (torch.tensor([0.3, -0.4]), torch.zeros(2, 2))
-    for found, given_ in zip(_clipped(gradients, 0.6), gradients, strict=True):
+    for found, given_ in zip(clipped(gradients, 0.6), gradients, strict=True):
         assert torch.equal(found, given_)
-    for found in _clipped((torch.zeros(3),), 1.0):
+    for found in clipped((torch.zeros(3),), 1.0):
         assert torch.equal(found, torch.zeros(3))
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "losses_of",
     "record_of",
     "tensors_of",
+    "write_record",
 ]
 
 NO_COMPILE: Final = "compile is for a training step on examples, which this recipe has not"
@@ -212,8 +213,7 @@ class Experiment:
             rows.writerow(field.name for field in dataclasses.fields(Point))
             rows.writerows(map(dataclasses.astuple, self.curve))
         record = self._record(corpus)
-        with replacing(folder / "run.json") as beside:
-            beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(folder, record)
         return record
 
     def _point(self) -> Point:
@@ -287,6 +287,12 @@ def record_of(
             "typedwave": version("typedwave"),
         },
     }
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Writes ``run.json`` into the folder of a run."""
+    with replacing(folder / "run.json") as beside:
+        beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def claim(folder: str | os.PathLike[str]) -> Path:

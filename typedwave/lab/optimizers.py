@@ -12,7 +12,7 @@ from torch.nn import Linear, Module, RNNBase
 
 from typedwave.nn import CausalConv1d, CausalSelfAttention, ResidualBlock
 
-__all__ = ["MuonAndAdam", "hidden_matrices", "orthogonalised"]
+__all__ = ["MuonAndAdam", "clipped", "hidden_matrices", "orthogonalised"]
 
 _MOMENTUM: Final = 0.95
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
@@ -75,6 +75,12 @@ def orthogonalised(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def clipped(gradients: list[Tensor] | tuple[Tensor, ...], norm: float) -> list[Tensor]:
+    """The gradients, scaled so that they are together no longer than ``norm``."""
+    total = torch.nn.utils.get_total_norm(gradients)
+    return list(torch._foreach_mul(gradients, (norm / (total + 1e-6)).clamp(max=1.0)))
 
 
 @dataclass

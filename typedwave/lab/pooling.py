@@ -1,7 +1,6 @@
 """Trained networks put together to one."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Any
 
 from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
 from typedwave.lab.corpus import split
-from typedwave.lab.experiment import record_of, tensors_of
-from typedwave.lab.files import replacing
+from typedwave.lab.experiment import record_of, tensors_of, write_record
 from typedwave.lab.recipe import PoolRecipe
 from typedwave.models import PoolConfig, pool_of
 
@@ -59,6 +57,5 @@ def save_pool(
     record = record_of(checkpoint.network, splits, data, corpus=corpus)
     record["recipe"] = dataclasses.asdict(recipe)
     save_checkpoint(Path(folder) / CHECKPOINT, checkpoint)
-    with replacing(Path(folder) / "run.json") as beside:
-        beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(Path(folder), record)
     return record

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from typedwave.lab.optimizers import MuonAndAdam
+from typedwave.lab.optimizers import MuonAndAdam, clipped
 from typedwave.lab.recipe import WordsRecipe
 from typedwave.lab.sequences import Sequences
 from typedwave.lab.training import check_finite
@@ -110,7 +110,8 @@ class WordTraining:
         return [batches[i] for i in shuffled.tolist()]
 
     def _update(self, words: Sequences) -> Tensor:
-        logits, counted = self._logits(words), words.counted
+        counted = words.counted
+        logits = self._logits(words.ids, counted)
         if words.chances is None:
             total = F.cross_entropy(logits, words.targets[counted], reduction="sum")
         else:
@@ -119,21 +120,15 @@ class WordTraining:
         parameters = self._optimizer.parameters
         gradients = torch.autograd.grad(total / self._positions, parameters)
         self._optimizer.step(
-            _clipped(gradients, self._recipe.clip),
+            clipped(gradients, self._recipe.clip),
             factor=self._recipe.factor(self.step, self.steps),
         )
         return total.detach() / len(logits)
 
-    def _logits(self, words: Sequences) -> Tensor:
+    def _logits(self, ids: Tensor, counted: Tensor) -> Tensor:
         """Logits ``(N, V)`` for the positions that are no padding."""
         if isinstance(self._network, SequenceModel):
-            logits: Tensor = self._network(words.ids)[words.counted]
+            logits: Tensor = self._network(ids)[counted]
         else:
-            logits = self._network(windows(words.ids, self._network.context)[words.counted])
+            logits = self._network(windows(ids, self._network.context)[counted])
         return logits
-
-
-def _clipped(gradients: tuple[Tensor, ...], norm: float) -> list[Tensor]:
-    """The gradients, scaled so that they are together no longer than ``norm``."""
-    total = torch.nn.utils.get_total_norm(gradients)
-    return list(torch._foreach_mul(gradients, (norm / (total + 1e-6)).clamp(max=1.0)))

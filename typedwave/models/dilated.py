@@ -18,7 +18,6 @@ from typedwave.nn import (
     Embedding,
     FlattenConsecutive,
     Linear,
-    Past,
     State,
     States,
     Tanh,
@@ -92,16 +91,9 @@ class Dilated(SequenceModel):
 
     def initial_state(self, batch_size: int) -> States:
         """What the levels make of boundaries, for each sequence."""
-        weight = self.head.weight
-        zeros = [
-            Past(
-                weight.new_zeros(1, level.conv.reach, level.conv.in_channels),
-                length=level.conv.reach,
-            )
-            for level in self._stack()
-        ]
-        state = States(zeros)
-        boundaries = torch.zeros(1, self.receptive_field, dtype=torch.int64, device=weight.device)
+        state = States([level.conv.initial_state(1) for level in self._stack()])
+        device = self.head.weight.device
+        boundaries = torch.zeros(1, self.receptive_field, dtype=torch.int64, device=device)
         # In training batch norm would count them.
         with modes_kept(self), torch.no_grad():
             self.eval().stream(boundaries, state)

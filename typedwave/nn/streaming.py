@@ -134,13 +134,12 @@ def state_for(
     Raises:
         ValueError: It is the state of another module.
     """
-    wanted = _sketch(kind, count, length)
     sizes = getattr(state, "sizes", (None, None))
     asked = (sizes[0] if count is not None else None, sizes[1] if length is not None else None)
     if not isinstance(state, kind) or asked != (count, length):
         raise ValueError(
             f"{where(module)}: state is {_sketch(type(state), *sizes)}, but this goes on from "
-            f"{wanted}: take the state from its initial_state"
+            f"{_sketch(kind, count, length)}: take the state from its initial_state"
         )
     return state
 
