@@ -25,10 +25,11 @@ fix: $(VENV)/dev  ## what the linters can mend
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/dev  ## checks, a training step, sharing between positions, the fast recipe; one thread
+bench: $(VENV)/dev  ## checks, a training step, sharing between positions, the cost of a run; one thread
 	$(RUN)/python benchmarks/calls.py
 	$(RUN)/python benchmarks/step.py
 	$(RUN)/python benchmarks/positions.py
+	$(RUN)/python benchmarks/harness.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,7 +3,11 @@
 import torch
 from torch import Tensor
 
-__all__ = ["BrokenBatchNorm1d"]
+from typedwave.lab.corpus import Examples
+from typedwave.lab.evaluation import evaluate
+from typedwave.nn import BatchNorm1d
+
+__all__ = ["BrokenBatchNorm1d", "break_batch_norms", "loss_of"]
 
 
 class BrokenBatchNorm1d(torch.nn.Module):
@@ -32,3 +36,19 @@ class BrokenBatchNorm1d(torch.nn.Module):
                 self.running_mean = torch.lerp(self.running_mean, mean, self.momentum)
                 self.running_var = torch.lerp(self.running_var, var, self.momentum)
         return self.weight * (x - mean) / (var + self.eps).sqrt() + self.bias
+
+
+def break_batch_norms(network: torch.nn.Module) -> None:
+    """Replaces every batch norm of a network that is not trained yet."""
+    for path, module in list(network.named_modules()):
+        if isinstance(module, BatchNorm1d):
+            network.set_submodule(path, BrokenBatchNorm1d(module.num_features))
+
+
+def loss_of(network: torch.nn.Module, data: Examples) -> float:
+    """The loss, each window by itself.
+
+    `evaluate` computes the equal nodes of an `MLP` once, in one long row. That is for layers which
+    treat positions alike, as the broken ones do not; of a network in a Sequential it knows nothing.
+    """
+    return evaluate(torch.nn.Sequential(network), data)

@@ -9,14 +9,12 @@ import argparse
 import time
 
 import torch
-from broken_batch_norm import BrokenBatchNorm1d
+from broken_batch_norm import break_batch_norms, loss_of
 
 from typedwave.lab.corpus import Vocabulary, examples, read_words, split
-from typedwave.lab.evaluation import evaluate
-from typedwave.lab.recipe import PRESETS
+from typedwave.lab.presets import PRESETS
 from typedwave.lab.training import Training
 from typedwave.models import build
-from typedwave.nn import BatchNorm1d
 
 ROWS = (
     ("context 3, flat, 200 hidden", "lecture-flat-3", False, 2.105),
@@ -25,12 +23,6 @@ ROWS = (
     ("batch norm fixed", "lecture-small", False, 2.022),
     ("n_embd 24, n_hidden 128", "lecture", False, 1.993),
 )
-
-
-def break_batch_norms(network: torch.nn.Module) -> None:
-    for path, module in list(network.named_modules()):
-        if isinstance(module, BatchNorm1d):
-            network.set_submodule(path, BrokenBatchNorm1d(module.num_features))
 
 
 def main() -> None:
@@ -57,7 +49,7 @@ def main() -> None:
         began = time.perf_counter()
         training.run(recipe.steps)
         seconds = time.perf_counter() - began
-        train, validation, test = (evaluate(network, part) for part in parts)
+        train, validation, test = (loss_of(network, part) for part in parts)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         print(
             f"| {name} | {parameters:,} | {train:.4f} | {validation:.4f} | {lecture} | {test:.4f} "

@@ -97,8 +97,9 @@ def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
     assert last == f"the run is in {folder}"
     assert {file.name for file in folder.iterdir()} == {
         "checkpoint.safetensors",
-        "curve.csv",
+        "config.toml",
         "curve.png",
+        "metrics.jsonl",
         "run.json",
         "samples.txt",
     }
@@ -132,7 +133,7 @@ def test_train_as_json_is_json_on_stdout_and_nothing_else(capsys, tmp_path, word
     )
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     new = (folder / "samples.txt").read_text(encoding="utf-8").split()
-    assert told == {"run": str(folder), "interrupted": False, **record, "new": new}
+    assert told == {"run": str(folder), **record, "new": new}
 
 
 def test_without_out_a_run_is_named_by_time_and_preset(capsys, tmp_path, words, monkeypatch):
@@ -150,7 +151,7 @@ def test_train_trains_on_the_names_unless_told_otherwise(capsys, tmp_path, monke
         read.append(path)
         return WORDS
 
-    monkeypatch.setattr("typedwave.cli.read_words", noting)
+    monkeypatch.setattr("typedwave.cli.training.read_words", noting)
     prints(capsys, "train", *TINY, "--steps", "2", "--out", tmp_path / "run")
     assert read == [str(names_path())]
 
@@ -262,15 +263,20 @@ def test_every_number_reaches_the_run(capsys, tmp_path, words):
         "output_scale": 0.5,
         "steps": 3,
         "batch_size": 5,
+        "accumulate": 2,
         "learning_rate": 0.05,
+        "schedule": "cosine",
+        "warm_up": 0.125,
         "decay": 0.5,
         "decay_from": 0.25,
         "momentum": 0.5,
+        "clip": 1.5,
+        "precision": "bfloat16",
         "seed": 7,
     }
     given = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     told = recipe_and_network(capsys, tmp_path, words, *given, "--unbiased", "true")
-    assert told == {**flags, "network": "hierarchical", "unbiased": True}
+    assert told == {**flags, "network": "hierarchical", "unbiased": True, "kind": "examples"}
 
 
 @pytest.mark.parametrize("command", ["train", "inspect"])
@@ -440,7 +446,10 @@ def test_a_command_line_that_makes_no_sense_is_an_error(capsys, arguments):
 
 
 def test_no_command_says_which_there_are(capsys):
-    assert "{train,eval,sample,inspect,check}" in fails(capsys)
+    assert fails(capsys) == (
+        'expected "command" to be one of {train,eval,sample,inspect,compare, ...}, but it was '
+        "not provided."
+    )
 
 
 def test_a_file_that_is_missing_is_named(capsys, tmp_path, trained):
@@ -593,8 +602,8 @@ def test_a_batch_of_one_is_refused_by_the_layer_that_cannot_take_it(capsys, tmp_
     assert folders(tmp_path) == []
 
 
-def test_a_run_that_diverges_fails_and_leaves_no_folder(capsys, tmp_path, words):
-    flags = [*TINY, "--steps", "60", "--learning_rate", "1e30", "--out", tmp_path / "run"]
+def test_a_run_that_diverges_at_once_fails_and_leaves_no_folder(capsys, tmp_path, words):
+    flags = [*TINY, "--steps", "600", "--learning_rate", "1e30", "--out", tmp_path / "run"]
     assert run([*map(str, ["train", words, *flags])]) == 2
     assert capsys.readouterr().err == (
         "typedwave: the loss of step 1 is nan, with learning rate 1e+30; "
@@ -603,10 +612,22 @@ def test_a_run_that_diverges_fails_and_leaves_no_folder(capsys, tmp_path, words)
     assert folders(tmp_path) == []
 
 
+def test_a_run_that_diverges_later_is_kept_so_far_and_says_why(capsys, tmp_path, words):
+    folder = tmp_path / "run"
+    flags = [*TINY, "--steps", "60", "--learning_rate", "1e30", "--out", folder]
+    assert run([*map(str, ["train", words, *flags])]) == 2
+    error = capsys.readouterr().err.removeprefix("typedwave: ").removesuffix("\n")
+    assert error == (
+        "the loss of step 1 is nan, with learning rate 1e+30; a smaller one may keep it finite"
+    )
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["error"] == error
+    assert folders(folder) == ["config.toml", "metrics.jsonl", "run.json"]
+
+
 def test_an_empty_folder_of_the_user_stays_when_a_run_fails(capsys, tmp_path, words):
     folder = tmp_path / "mine" / "run"
     folder.mkdir(parents=True)
-    flags = [*TINY, "--steps", "60", "--learning_rate", "1e30", "--out", folder]
+    flags = [*TINY, "--steps", "600", "--learning_rate", "1e30", "--out", folder]
     assert run([*map(str, ["train", words, *flags])]) == 2
     assert folders(tmp_path) == ["mine", "mine/run"]
 
@@ -638,7 +659,7 @@ def test_an_interrupt_before_the_first_step_leaves_no_folder(capsys, tmp_path, w
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(Experiment, "points", interrupted)
+    monkeypatch.setattr(Experiment, "pieces", interrupted)
     flags = [*TINY, "--steps", "60", "--out", tmp_path / "run"]
     assert run([*map(str, ["train", words, *flags])]) == 130
     assert folders(tmp_path) == []
@@ -648,7 +669,7 @@ def test_an_interrupt_while_the_words_are_read_is_one_too(capsys, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("typedwave.cli.read_words", interrupted)
+    monkeypatch.setattr("typedwave.cli.training.read_words", interrupted)
     assert run(["train"]) == 130
     assert capsys.readouterr().err == ""
 
@@ -704,8 +725,9 @@ def test_ctrl_c_ends_the_training_and_keeps_what_is_trained(tmp_path, words, as_
         assert tensor.isfinite().all(), name
     assert {file.name for file in folder.iterdir()} == {
         "checkpoint.safetensors",
-        "curve.csv",
+        "config.toml",
         "curve.png",
+        "metrics.jsonl",
         "run.json",
         "samples.txt",
     }

@@ -1,10 +1,6 @@
-import csv
-import dataclasses
-import hashlib
-import json
 import math
-import platform
-from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -14,10 +10,10 @@ from tiny_networks import EVERY, LEARNING, POOL, SEQUENCES, VOCABULARY, WINDOWS,
 from tiny_networks import WORDS as TINY_WORDS
 
 from typedwave.lab import experiment as experiment_module
-from typedwave.lab.checkpoint import load_checkpoint
 from typedwave.lab.corpus import CorpusError, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.experiment import Experiment, Point, RunExistsError, claim, losses_of
+from typedwave.lab.experiment import Experiment, losses_of
+from typedwave.lab.metrics import Metrics, Point, read_metrics
 from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.sequences import sequences
 from typedwave.lab.teaching import taught
@@ -45,7 +41,7 @@ def interrupt_at(experiment: Experiment, step: int) -> None:
 
 
 def plain_points(steps: int) -> list[Point]:
-    """The points, from the pieces that an experiment is made of."""
+    """The points, from the parts that an experiment is made of."""
     vocabulary = Vocabulary.of(WORDS)
     parts = [examples(part, vocabulary, context=4) for part in split(WORDS)]
     generator = torch.Generator().manual_seed(42)
@@ -53,10 +49,17 @@ def plain_points(steps: int) -> list[Point]:
     recipe = Recipe(steps=steps, batch_size=4)
     training = Training(network, parts[0], recipe, generator=generator)
     window, points, before = math.ceil(steps / 50), [], 0
+    matrices = {name: p for name, p in network.named_parameters() if p.ndim > 1}
     for until in [*range(window, steps, window), steps]:
+        training.run(until - 1)
+        old = {name: matrix.detach().clone() for name, matrix in matrices.items()}
         training.run(until)
-        train = training.losses[before:until].mean().item()
-        points.append(Point(until, train, evaluate(network, parts[1])))
+        updates = {
+            name: ((matrix.detach() - old[name]).std() / old[name].std()).item()
+            for name, matrix in matrices.items()
+        }
+        train = math.fsum(training.losses[before:until].tolist()) / (until - before)
+        points.append(Point(until, train, evaluate(network, parts[1]), updates))
         before = until
     return points
 
@@ -77,28 +80,20 @@ def test_the_points_are_the_mean_of_each_window_and_the_validation_after_it(step
 
 @given(steps=st.integers(2, 110), data=st.data())
 @settings(max_examples=15)
-def test_an_interrupt_anywhere_can_be_saved_or_gone_on_from(steps, data, tmp_path_factory):
+def test_an_interrupt_anywhere_can_be_gone_on_from(steps, data):
     experiment, at = experiment_of(steps), data.draw(st.integers(0, steps - 1))
     interrupt_at(experiment, at)
-    seen = []
     with pytest.raises(KeyboardInterrupt):
-        seen.extend(experiment.points())
+        list(experiment.points())
     assert experiment.step == at
     window = math.ceil(steps / 50)
     assert [point.step for point in experiment.curve] == list(range(window, at + 1, window))
-
-    folder = tmp_path_factory.mktemp("interrupted")
-    record = experiment.save(folder, corpus="")
-    assert record["steps_done"] == at
-    assert at == 0 or experiment.curve[-1].step == at
-    saved = load_checkpoint(folder / "checkpoint.safetensors").network
-    for ours, loaded in zip(experiment.network.parameters(), saved.parameters(), strict=True):
-        assert torch.equal(ours, loaded)
+    assert all(map(math.isfinite, experiment.losses().values()))
 
     list(experiment.points())
     assert experiment.step == steps
     ends = [point.step for point in experiment.curve]
-    assert ends == sorted({at, *range(window, steps, window), steps} - {0})
+    assert ends == [*range(window, steps, window), steps]
 
 
 def test_a_point_after_an_interrupt_is_the_mean_since_the_one_before():
@@ -159,13 +154,24 @@ def test_losses_of_a_network_are_those_of_its_experiment_by_whole_words(kind):
         assert found[name] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_global_generator_stays_as_it_was(tmp_path):
+@pytest.mark.parametrize("kind", [*LEARNING, "ngram"])
+def test_the_global_generator_stays_as_it_was(kind):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    experiment = experiment_of(3)
+    recipe = CountingRecipe() if kind == "ngram" else WordsRecipe(epochs=1, batch_size=4)
+    experiment = Experiment(TINY_WORDS, EVERY[kind], recipe)
     list(experiment.points())
-    experiment.save(tmp_path, corpus="")
+    experiment.losses()
+    experiment.restore(experiment.state(), read(experiment))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def read(experiment: Experiment) -> Metrics:
+    """The metrics of all its steps, by way of a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.jsonl"
+        path.write_text(experiment.metrics_lines())
+        return read_metrics(path)
 
 
 def test_too_few_words_are_an_error_of_the_corpus():
@@ -191,12 +197,10 @@ def test_a_validation_loss_that_is_not_finite_has_diverged_too(monkeypatch):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_whether_it_is_compiled_is_passed_on_and_recorded(monkeypatch, tmp_path, compiled):
+def test_whether_it_is_compiled_is_passed_on(monkeypatch, compiled):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda step, **options: asked.append(1) or step)
-    experiment = experiment_of(2, compile=compiled)
-    list(experiment.points())
-    assert experiment.save(tmp_path, corpus="")["compiled"] == compiled
+    list(experiment_of(2, compile=compiled).points())
     assert len(asked) == compiled
 
 
@@ -228,8 +232,8 @@ def test_training_on_words_is_that_of_its_pieces(kind, taught_by):
     assert experiment.steps == training.steps
     for name, tensor in network.state_dict().items():
         assert torch.equal(experiment.network.state_dict()[name], tensor), name
-    means = training.losses.unflatten(0, (3, -1)).mean(1)
-    assert [point.train for point in points] == [mean.item() for mean in means]
+    means = [math.fsum(each) / len(each) for each in training.losses.unflatten(0, (3, -1)).tolist()]
+    assert [point.train for point in points] == means
     assert [point.step for point in points] == [training.steps * i // 3 for i in (1, 2, 3)]
     assert points[-1].validation == experiment.losses()["validation"]
 
@@ -260,34 +264,9 @@ def test_counting_is_one_step_and_one_point():
     assert point.validation == losses["validation"]
 
 
-@pytest.mark.parametrize("kind", [*LEARNING, "ngram"])
-def test_an_experiment_with_every_network_can_be_saved_and_loaded(tmp_path, kind):
-    recipe = CountingRecipe() if kind == "ngram" else WordsRecipe(epochs=1, batch_size=4)
-    experiment = Experiment(TINY_WORDS, EVERY[kind], recipe)
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    list(experiment.points())
-    record = experiment.save(tmp_path, corpus="")
-    assert torch.equal(torch.get_rng_state(), before)
-    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == json.loads(
-        json.dumps(record)
-    )
-    assert record["recipe"] == dataclasses.asdict(recipe)
-    assert record["network"] == dataclasses.asdict(EVERY[kind])
-    assert record["losses"] == experiment.losses()
-    splits = split(TINY_WORDS)
-    assert record["examples"] == {
-        name: sum(len(word) + 1 for word in part)
-        for name, part in {**splits._asdict(), "unseen": set(splits.validation)}.items()
-        if name in record["losses"]
-    }
-    loaded = load_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert losses_of(loaded.network, loaded.vocabulary, splits) == record["losses"]
-
-
 @given(at=st.integers(0, 5))
 @settings(max_examples=6)
-def test_training_on_words_can_be_interrupted_saved_and_gone_on_with(at, tmp_path_factory):
+def test_training_on_words_can_be_interrupted_and_gone_on_with(at):
     recipe = WordsRecipe(epochs=2, batch_size=4)
     whole, stopped = (Experiment(TINY_WORDS, SEQUENCES["gru"], recipe) for _ in range(2))
     list(whole.points())
@@ -295,8 +274,6 @@ def test_training_on_words_can_be_interrupted_saved_and_gone_on_with(at, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         list(stopped.points())
     assert stopped.step == at
-    record = stopped.save(tmp_path_factory.mktemp("interrupted"), corpus="")
-    assert record["steps_done"] == at
     list(stopped.points())
     assert stopped.curve[-1].step == stopped.steps == 6
     assert stopped.losses() == whole.losses()
@@ -373,132 +350,3 @@ def test_a_teacher_that_is_not_asked_for_is_refused(config, recipe):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
         Experiment(TINY_WORDS, config, recipe, teacher=made(SEQUENCES["gru"]))
     assert str(caught.value) == "the recipe is for no teacher; give it one, or none, as teacher"
-
-
-# the folder
-
-
-def test_the_record_says_what_was_done(tmp_path, monkeypatch):
-    clock = iter(range(0, 1000, 3))
-    monkeypatch.setattr(experiment_module.time, "perf_counter", lambda: float(next(clock)))
-    experiment = experiment_of(4)
-    list(experiment.points())
-    record = experiment.save(tmp_path, corpus="names of friends")
-    splits = split(WORDS)
-    words = "\n".join([*splits.train, *splits.validation, *splits.test])
-    assert record == {
-        "corpus": "names of friends",
-        "words_sha256": hashlib.sha256(words.encode()).hexdigest(),
-        "examples": {
-            name: sum(len(word) + 1 for word in part)
-            for name, part in {**splits._asdict(), "unseen": splits.validation}.items()
-        },
-        "network": {
-            "network": "hierarchical",
-            "context": 4,
-            "n_embd": 3,
-            "n_hidden": 5,
-            "fuse": 2,
-            "unbiased": False,
-            "output_scale": 0.1,
-        },
-        "parameters": 9 * 3 + 2 * 3 * 5 + 2 * 5 * 5 + 2 * 2 * 5 + 6 * 9,
-        "recipe": {
-            "steps": 4,
-            "batch_size": 4,
-            "learning_rate": 0.1,
-            "decay": 0.1,
-            "decay_from": 0.75,
-            "momentum": 0.0,
-            "seed": 42,
-        },
-        "steps_done": 4,
-        "training_seconds": 12.0,  # four pieces, of three seconds each
-        "compiled": False,
-        "losses": experiment.losses(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "typedwave": version("typedwave"),
-        },
-    }
-    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == record
-
-
-def test_the_folder_has_checkpoint_curve_and_record_and_nothing_else(tmp_path):
-    experiment = experiment_of(7)
-    list(experiment.points())
-    folder = tmp_path / "some" / "new"
-    experiment.save(str(folder), corpus="")
-    assert {file.name for file in folder.iterdir()} == {
-        "checkpoint.safetensors",
-        "curve.csv",
-        "run.json",
-    }
-    with (folder / "curve.csv").open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["step", "train", "validation"]
-    read = [Point(int(step), float(train), float(loss)) for step, train, loss in rows]
-    assert read == experiment.curve
-    loaded = load_checkpoint(folder / "checkpoint.safetensors")
-    assert loaded.vocabulary == experiment.vocabulary
-    assert loaded.network.config == CONFIG
-    for name, tensor in experiment.network.state_dict().items():
-        assert torch.equal(loaded.network.state_dict()[name], tensor), name
-
-
-def test_saving_twice_is_saving_once(tmp_path):
-    experiment = experiment_of(7)
-    interrupt_at(experiment, 4)
-    with pytest.raises(KeyboardInterrupt):
-        list(experiment.points())
-    first = experiment.save(tmp_path, corpus="")
-    contents = [(tmp_path / name).read_bytes() for name in ("curve.csv", "run.json")]
-    assert experiment.save(tmp_path, corpus="") == first
-    assert [(tmp_path / name).read_bytes() for name in ("curve.csv", "run.json")] == contents
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_an_experiment_can_be_saved_before_its_first_step(tmp_path):
-    record = experiment_of(7).save(tmp_path, corpus="")
-    assert record["steps_done"] == 0
-    assert (tmp_path / "curve.csv").read_text() == "step,train,validation\n"
-
-
-def test_after_a_loop_that_was_left_it_can_be_saved(tmp_path):
-    experiment = experiment_of(100)
-    for point in experiment.points():
-        if point.step == 6:
-            break
-    assert experiment.save(tmp_path, corpus="")["steps_done"] == 6
-    assert [point.step for point in experiment.curve] == [2, 4, 6]
-
-
-# claim
-
-
-def test_a_new_folder_is_made_with_those_above_it(tmp_path):
-    path = tmp_path / "runs" / "first"
-    assert claim(str(path)) == path
-    assert path.is_dir()
-    assert claim(path) == path  # still empty
-    assert list(path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["run.json", ".hidden"])
-def test_a_folder_that_is_not_empty_is_left_alone(tmp_path, name):
-    (tmp_path / name).write_text("precious")
-    with pytest.raises(RunExistsError) as caught:
-        claim(tmp_path)
-    assert str(caught.value) == f"{tmp_path} is not empty; name a new folder for the run"
-    assert (tmp_path / name).read_text() == "precious"
-
-
-def test_a_file_in_its_place_is_an_error_of_the_system(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("precious")
-    with pytest.raises(FileExistsError):
-        claim(path)
-    with pytest.raises(NotADirectoryError):
-        claim(path / "below")
-    assert path.read_text() == "precious"

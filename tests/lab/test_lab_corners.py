@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_training(
     capsys, tmp_path, words, monkeypatch
 ):
     steps = []
-    monkeypatch.setattr(Experiment, "points", lambda self: iter(steps.append(1) or ()))
+    monkeypatch.setattr(Experiment, "pieces", lambda self: iter(steps.append(1) or ()))
 
     def denied(*arguments, **options):
         raise PermissionError(13, "Permission denied", str(tmp_path / "run"))
@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_training(
 
 def test_a_diverged_run_leaves_no_empty_runs_folder_either(capsys, tmp_path, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(["train", str(words), *TINY, "--steps", "60", "--learning_rate", "1e30"])
+    assert run(["train", str(words), *TINY, "--steps", "600", "--learning_rate", "1e30"]) == 2
     assert not (tmp_path / "runs").exists()
 
 

@@ -7,7 +7,7 @@ from tiny_networks import EVERY, LEARNING, SEQUENCES, VOCABULARY, WORDS, made, s
 from torch import Tensor, nn
 from torch.optim import _muon
 
-from typedwave.lab.optimizers import MuonAndAdam, hidden_matrices, orthogonalised
+from typedwave.lab.optimizers import SGD, MuonAndAdam, hidden_matrices, orthogonalised
 from typedwave.lab.sequences import sequences
 from typedwave.models import MLP, WaveNetConfig, to_dilated
 from typedwave.models.sequence import windows
@@ -312,3 +312,112 @@ def test_the_scale_of_the_gradients_does_not_matter():
         optimizer.step(in_order(optimizer, network, scaled), factor=1.0)
         results.append(torch.cat([parameter.flatten() for parameter in network.parameters()]))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-3)
+
+
+# SGD
+
+
+@given(
+    momentum=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    rates=st.lists(st.sampled_from([0.0, 0.1, 0.7]), min_size=1, max_size=9),
+    seed=st.integers(0, 99),
+)
+def test_sgd_is_that_of_torch_to_the_bit(momentum, rates, seed):
+    ours, theirs = made(LEARNING["hierarchical"]), made(LEARNING["hierarchical"])
+    optimizer = SGD(ours.parameters(), momentum=momentum)
+    reference = torch.optim.SGD(theirs.parameters(), lr=1.0, momentum=momentum, foreach=True)
+    for number, rate in enumerate(rates):
+        gradients = gradients_of(theirs, seed + number)
+        for name, parameter in theirs.named_parameters():
+            parameter.grad = gradients[name]
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        optimizer.step([gradients[name] for name, _ in ours.named_parameters()], rate)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert one.grad is None
+
+
+def test_sgd_without_momentum_remembers_nothing():
+    network = made(LEARNING["flat"])
+    assert SGD(network.parameters(), momentum=0.0).state() == {}
+    remembered = SGD(network.parameters(), momentum=0.5).state()
+    assert [x.shape for x in remembered.values()] == [p.shape for p in network.parameters()]
+    assert not any(x.requires_grad or x.any() for x in remembered.values())
+
+
+# what they remember
+
+
+def sgd_of(network):
+    optimizer = SGD(network.parameters(), momentum=0.9)
+
+    def step(number):
+        gradients = gradients_of(network, number)
+        optimizer.step([gradients[name] for name, _ in network.named_parameters()], 0.1)
+
+    return optimizer, step
+
+
+def muon_of(network):
+    optimizer = MuonAndAdam(network, **RATES)
+
+    def step(number):
+        gradients = in_order(optimizer, network, gradients_of(network, number))
+        optimizer.step(gradients, factor=0.5 + number / 8)
+
+    return optimizer, step
+
+
+@pytest.mark.parametrize("kind", LEARNING)
+@pytest.mark.parametrize("optimizer_of", [sgd_of, muon_of])
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_restored_it_goes_on_as_if_it_had_never_stopped_to_the_bit(kind, optimizer_of, done):
+    whole, stopped, fresh = (made(LEARNING[kind]) for _ in range(3))
+    steps = {name: optimizer_of(n) for name, n in (("whole", whole), ("stopped", stopped))}
+    for number in range(6):
+        steps["whole"][1](number)
+    for number in range(done):
+        steps["stopped"][1](number)
+    kept = {name: tensor.clone() for name, tensor in steps["stopped"][0].state().items()}
+    weights = {name: tensor.clone() for name, tensor in stopped.state_dict().items()}
+    steps["stopped"][1](9)  # what is kept is a copy
+
+    optimizer, step = optimizer_of(fresh)
+    fresh.load_state_dict(weights)
+    remembered = optimizer.state()
+    assert remembered.keys() == kept.keys()
+    for name, tensor in kept.items():
+        assert remembered[name].dtype == tensor.dtype
+        remembered[name].copy_(tensor)
+    for number in range(done, 6):
+        step(number)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], tensor), name
+    ends = [steps["whole"][0].state(), optimizer.state()]
+    assert all(torch.equal(ends[0][name], tensor) for name, tensor in ends[1].items())
+
+
+@pytest.mark.parametrize("optimizer_of", [sgd_of, muon_of])
+def test_to_ask_what_it_remembers_changes_nothing(optimizer_of):
+    asked, plain = made(SEQUENCES["wavenet"]), made(SEQUENCES["wavenet"])
+    optimizer, step = optimizer_of(asked)
+    plainly = optimizer_of(plain)[1]
+    for number in range(3):
+        optimizer.state()
+        step(number)
+        optimizer.state()
+        plainly(number)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(asked.state_dict()[name], tensor), name
+
+
+def test_all_that_muon_and_adam_remember_has_a_name():
+    network = made(SEQUENCES["gru"])
+    optimizer = MuonAndAdam(network, **RATES)
+    matrices = named_matrices(network)
+    shapes = {shape for cut in matrices.values() for shape in cut}
+    rest = [name for name, _ in network.named_parameters() if name not in matrices]
+    assert set(optimizer.state()) == {f"momentum.{i}" for i in range(len(shapes))} | {
+        f"adam.{i}.{name}" for i in range(len(rest)) for name in ("step", "exp_avg", "exp_avg_sq")
+    }

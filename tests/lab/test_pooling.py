@@ -1,20 +1,13 @@
 import dataclasses
-import json
 
 import pytest
 import torch
-from tiny_networks import EVERY, POOL, VOCABULARY, WORDS, made
+from tiny_networks import EVERY, POOL, VOCABULARY, made
 
-from typedwave.lab.checkpoint import Checkpoint, load_checkpoint
-from typedwave.lab.corpus import Vocabulary, split
-from typedwave.lab.experiment import losses_of
-from typedwave.lab.pooling import pooled, save_pool
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
-from typedwave.models import NGram, Pool, PoolConfig, sequence_model, size_of
-
-RECIPE = PoolRecipe(
-    recipes=(Recipe(steps=3), CountingRecipe(), WordsRecipe(epochs=1, batch_size=4)), seed=7
-)
+from typedwave.lab.checkpoint import Checkpoint
+from typedwave.lab.corpus import Vocabulary
+from typedwave.lab.pooling import pooled
+from typedwave.models import Pool, PoolConfig, sequence_model
 
 
 def members(vocabulary: Vocabulary = VOCABULARY) -> list[Checkpoint]:
@@ -68,25 +61,3 @@ def test_no_networks_are_refused():
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
         pooled([], POOL)
     assert str(caught.value) == "a pool needs a member"
-
-
-def test_a_pool_is_saved_with_its_record_and_loaded_with_the_same_losses(tmp_path):
-    checkpoint = pooled(members(), POOL)
-    record = save_pool(tmp_path, checkpoint, WORDS, RECIPE, corpus="friends")
-    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.safetensors", "run.json"}
-    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == json.loads(
-        json.dumps(record)
-    )
-    loaded = load_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert loaded.vocabulary == VOCABULARY
-    assert loaded.network.config == POOL
-    splits = split(WORDS)
-    assert losses_of(loaded.network, VOCABULARY, splits) == record["losses"]
-    assert record["corpus"] == "friends"
-    assert record["recipe"] == dataclasses.asdict(RECIPE)
-    assert record["network"] == dataclasses.asdict(POOL)
-    assert record["examples"]["train"] == sum(len(word) + 1 for word in splits.train)
-    parameters = sum(p.numel() for p in checkpoint.network.parameters())
-    assert record["parameters"] == parameters
-    grams = [m for m in checkpoint.network.modules() if isinstance(m, NGram)]
-    assert size_of(checkpoint.network) == parameters + grams[0].num_counts

@@ -40,7 +40,14 @@ SHORT = {
 }
 LOSS = r"\d\.\d{4}"
 LOSSES = f"train {LOSS}  validation {LOSS}  test {LOSS}  unseen {LOSS}  nats a character"
-FILES = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.json", "samples.txt"}
+FILES = {
+    "checkpoint.safetensors",
+    "config.toml",
+    "curve.png",
+    "metrics.jsonl",
+    "run.json",
+    "samples.txt",
+}
 
 
 def small(preset: str) -> list[str]:
@@ -232,7 +239,7 @@ def test_as_json_all_that_is_printed_is_json(capsys, tmp_path, words, tiny_prese
         )
         new = (folder / "samples.txt").read_text(encoding="utf-8").split()
         record = record_in(folder)
-        assert told == {"run": str(folder), "interrupted": False, **record, "new": new}
+        assert told == {"run": str(folder), **record, "new": new}
 
 
 # how boldly words are drawn
@@ -378,7 +385,7 @@ def test_the_members_of_a_pool_are_trained_into_folders_of_their_own(
     shown = prints(capsys, "train", words, "--preset", "both", "--out", folder).splitlines()
     assert re.fullmatch(f"both: {LOSSES}", next(line for line in shown if line.startswith("both")))
     members = {f"{inner}/{name}" for inner in ("1-ngram", "2-gru") for name in FILES}
-    own = {"checkpoint.safetensors", "run.json", "samples.txt"}
+    own = {"checkpoint.safetensors", "config.toml", "run.json", "samples.txt"}
     assert files_in(folder) == own | members
     record = record_in(folder)
     told = json.loads(prints(capsys, "eval", folder, "--json"))
@@ -403,18 +410,20 @@ def test_a_member_of_a_pool_can_have_a_teacher(capsys, tmp_path, words, tiny_pre
 def test_an_interrupt_on_the_way_keeps_what_is_trained(
     capsys, tmp_path, words, tiny_presets, monkeypatch, preset, first
 ):
-    points, begun = Experiment.points, []
+    pieces, begun = Experiment.pieces, []
 
     def interrupted(self):
         begun.append(self)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        yield from points(self)
+        yield from pieces(self)
 
-    monkeypatch.setattr(Experiment, "points", interrupted)
+    monkeypatch.setattr(Experiment, "pieces", interrupted)
     folder = tmp_path / "run"
     assert run([*map(str, ["train", words, "--preset", preset, "--out", folder])]) == 130
-    assert files_in(folder) == {f"{first}/{name}" for name in FILES}
+    # With what there is to know in order to go on.
+    assert files_in(folder) == {"config.toml", "run.json", *(f"{first}/{name}" for name in FILES)}
+    assert "losses" not in record_in(folder)
 
 
 @pytest.mark.parametrize("preset", ["both", "student"])
@@ -425,7 +434,7 @@ def test_an_interrupt_before_anything_is_trained_leaves_no_folder(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(Experiment, "points", interrupted)
+    monkeypatch.setattr(Experiment, "pieces", interrupted)
     folder = tmp_path / "run"
     assert run([*map(str, ["train", words, "--preset", preset, "--out", folder])]) == 130
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != words]
@@ -435,14 +444,14 @@ def test_an_interrupt_before_anything_is_trained_leaves_no_folder(
 def test_an_interrupt_in_the_middle_of_a_member_ends_the_pool_and_says_so(
     capsys, tmp_path, words, tiny_presets, monkeypatch
 ):
-    points = Experiment.points
+    pieces = Experiment.pieces
 
     def interrupted(self):
-        yield from points(self)
+        yield from pieces(self)
         if self.steps > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Experiment, "points", interrupted)
+    monkeypatch.setattr(Experiment, "pieces", interrupted)
     folder = tmp_path / "run"
     assert run([*map(str, ["train", words, "--preset", "both", "--out", folder])]) == 130
     assert "stopped after 3 of 3 steps" in capsys.readouterr().out.splitlines()
@@ -533,10 +542,10 @@ def test_a_length_that_cannot_be_is_refused_by_inspect(capsys):
     )
 
 
-def test_a_teacher_that_diverges_leaves_no_folder(
+def test_a_teacher_that_diverges_at_once_leaves_no_folder(
     capsys, tmp_path, words, tiny_presets, monkeypatch
 ):
-    wild = WordsRecipe(epochs=9, batch_size=4, muon_rate=1e30)
+    wild = WordsRecipe(epochs=900, batch_size=4, muon_rate=1e30)
     monkeypatch.setitem(PRESETS, "tiny", (SEQUENCES["gru"], wild))
     folder = tmp_path / "run"
     assert run([*map(str, ["train", words, "--preset", "student", "--out", folder])]) == 2
@@ -544,11 +553,24 @@ def test_a_teacher_that_diverges_leaves_no_folder(
     assert not folder.exists()
 
 
-def test_training_on_words_that_diverges_fails_and_leaves_no_folder(
+def test_a_teacher_that_diverges_late_is_kept_so_far_and_each_folder_says_why(
+    capsys, tmp_path, words, tiny_presets, monkeypatch
+):
+    wild = WordsRecipe(epochs=9, batch_size=4, muon_rate=1e30)
+    monkeypatch.setitem(PRESETS, "tiny", (SEQUENCES["gru"], wild))
+    folder = tmp_path / "run"
+    assert run([*map(str, ["train", words, "--preset", "student", "--out", folder])]) == 2
+    error = capsys.readouterr().err.removeprefix("typedwave: ").removesuffix("\n")
+    kept = {"config.toml", "metrics.jsonl", "run.json"}
+    assert files_in(folder) == {"config.toml", "run.json", *(f"teacher-tiny/{x}" for x in kept)}
+    assert record_in(folder)["error"] == record_in(folder / "teacher-tiny")["error"] == error
+
+
+def test_training_on_words_that_diverges_at_once_fails_and_leaves_no_folder(
     capsys, tmp_path, words, tiny_presets
 ):
     for preset in ("gru", "of both"):
-        flags = ["--preset", preset, "--muon_rate", "1e30", "--epochs", "9", "--batch_size", "4"]
+        flags = ["--preset", preset, "--muon_rate", "1e30", "--epochs", "900", "--batch_size", "4"]
         folder = tmp_path / preset
         assert run([*map(str, ["train", words, *flags, "--out", folder])]) == 2
         assert re.fullmatch(

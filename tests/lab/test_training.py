@@ -14,6 +14,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 from typedwave.lab import training as training_module
 from typedwave.lab.corpus import Examples, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
+from typedwave.lab.optimizers import SGD
 from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import Recipe
 from typedwave.lab.steps import CompilerError, compiled_step
@@ -399,7 +400,7 @@ def test_it_is_compiled_as_one_graph(monkeypatch):
 def test_the_rate_of_each_step_reaches_the_graph(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda step, **options: step)
     network = plain()
-    step = compiled_step(network, momentum=0.0)
+    step = compiled_step(network, SGD(network.parameters(), momentum=0.0))
     contexts, targets = some_examples()
     before = [parameter.clone() for parameter in network.parameters()]
     step(contexts, targets, 0.0)
@@ -435,11 +436,12 @@ def test_a_failure_to_compile_is_one_clear_sentence(monkeypatch):
 WITHOUT_A_COMPILER = """
 import torch
 from typedwave.lab.corpus import Vocabulary, examples
+from typedwave.lab.optimizers import SGD
 from typedwave.lab.steps import CompilerError, compiled_step
 from torch import nn
 network = nn.Sequential(nn.Embedding(3, 2), nn.Flatten(), nn.Linear(4, 3))
 before = [parameter.clone() for parameter in network.parameters()]
-step = compiled_step(network, momentum=0.0)
+step = compiled_step(network, SGD(network.parameters(), momentum=0.0))
 try:
     step(torch.zeros(5, 2, dtype=torch.int64), torch.zeros(5, dtype=torch.int64), 0.1)
 except CompilerError as error:

@@ -1,5 +1,7 @@
 """The training of an n-gram model: one look at all examples."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,6 +35,18 @@ class Counting:
         if self.step:
             return torch.tensor([evaluate(self._network, self._examples)])
         return torch.zeros(0)
+
+    def rate(self, step: int) -> float:
+        """No learning rate."""
+        return 0.0
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing beside the network."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor], losses: Float[Tensor, "N"]) -> None:
+        """Goes on from a state: what is counted is in the network."""
+        self.step = len(losses)
 
     def run(self, until: int) -> None:
         """Counts, if ``until`` is at least 1 and it was not done yet."""

@@ -1,43 +1,27 @@
-"""An experiment: from words to a trained network and a folder that tells of it."""
+"""An experiment: from words to a trained network, in steps that the caller watches."""
 
-import csv
-import dataclasses
-import hashlib
-import json
 import math
-import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
+from torch import Tensor
 
-from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
 from typedwave.lab.corpus import Examples, Splits, Vocabulary, examples, split
 from typedwave.lab.counting import Counting
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.files import replacing
+from typedwave.lab.metrics import Metrics, Point, lines_of
+from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import AnyRecipe, CountingRecipe, Recipe, WordsRecipe
 from typedwave.lab.sequences import Sequences, sequences
+from typedwave.lab.state import State, StateFileError
 from typedwave.lab.teaching import taught
 from typedwave.lab.training import DivergedError, Training
 from typedwave.lab.word_training import WordTraining
 from typedwave.models import MLP, Config, Network, NGram, Pool, SequenceModel, build
 
-__all__ = [
-    "Experiment",
-    "Point",
-    "RunExistsError",
-    "claim",
-    "losses_of",
-    "record_of",
-    "tensors_of",
-    "write_record",
-]
+__all__ = ["Experiment", "losses_of", "tensors_of"]
 
 NO_COMPILE: Final = "compile is for a training step on examples, which this recipe has not"
 
@@ -45,31 +29,11 @@ POINTS: Final = 50
 """Points of a curve: windows over which the train loss is averaged."""
 
 
-class RunExistsError(ValueError):
-    """The folder for a run holds something already."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """The losses after some steps.
-
-    Attributes:
-        step: How many steps are done.
-        train: The mean loss of the batches since the point before; against what a teacher says,
-            where there is one.
-        validation: The loss on all validation examples.
-    """
-
-    step: int
-    train: float
-    validation: float
-
-
 class Experiment:
-    """A network trained by a recipe on words, in steps that the caller watches.
+    """A network trained by a recipe on words, in memory; a `Run` keeps one in a folder.
 
     Whoever stops it half way, by an exception in the loop or a KeyboardInterrupt, has a network
-    that is trained so far, and can save it.
+    that is trained so far.
 
     Args:
         words: The corpus; split here by the seed 42, as in the lecture.
@@ -79,10 +43,12 @@ class Experiment:
             trained each by itself.
         compile: Whether a training step is compiled, which is for a `Recipe` only.
         teacher: Of the recipe that has one.
+        processes: That train together, and the device of this one.
 
     Attributes:
         splits: The words to train on, to choose by and to judge by.
         vocabulary: Of all words.
+        data: The parts by name, as the network takes them, and ``unseen``.
         network: What is trained.
         curve: The points so far.
         seconds: Spent in training so far, evaluation not included.
@@ -110,6 +76,7 @@ class Experiment:
         *,
         compile: bool = False,  # noqa: A002  # as it is called in torch
         teacher: SequenceModel | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.recipe = recipe
         self.splits: Splits = split(words)
@@ -117,16 +84,19 @@ class Experiment:
         # One stream for weights and batches, in this order: the lecture's, where seeds are equal.
         generator = torch.Generator().manual_seed(recipe.seed)
         self.network: Network = build(config, vocab_size=len(self.vocabulary), generator=generator)
-        self._data = tensors_of(self.network, self.vocabulary, self.splits)
+        self.network.to(processes.device)
+        self._processes = processes
+        self.data = tensors_of(self.network, self.vocabulary, self.splits, processes.device)
         self._training = self._training_of(generator, compile, teacher)
-        self._compiled = compile
         self.seconds = 0.0
         self.curve: list[Point] = []
+        self._written = 0  # the steps whose metrics were asked for
 
     def _training_of(
         self, generator: torch.Generator, compiled: bool, teacher: SequenceModel | None
     ) -> Training | WordTraining | Counting:
-        network, recipe, train = self.network, self.recipe, self._data["train"]
+        network, recipe, train = self.network, self.recipe, self.data["train"]
+        processes = self._processes
         if compiled and not isinstance(recipe, Recipe):
             raise ValueError(NO_COMPILE)
         asked = recipe.teacher if isinstance(recipe, WordsRecipe) else ""
@@ -135,7 +105,14 @@ class Experiment:
             raise ValueError(f"the recipe is for {missing}; give it one, or none, as teacher")
         if isinstance(train, Examples):
             if isinstance(recipe, Recipe) and isinstance(network, MLP):
-                return Training(network, train, recipe, generator=generator, compile=compiled)
+                return Training(
+                    network,
+                    train,
+                    recipe,
+                    generator=generator,
+                    compile=compiled,
+                    processes=processes,
+                )
             if isinstance(recipe, CountingRecipe) and isinstance(network, NGram):
                 return Counting(network, train)
         if isinstance(recipe, WordsRecipe) and not isinstance(network, NGram | Pool):
@@ -149,7 +126,13 @@ class Experiment:
                     sampled=recipe.sampled,
                     generator=generator,
                 )
-            return WordTraining(network, words, recipe, generator=generator)
+            return WordTraining(
+                network,
+                words.to(processes.device),
+                recipe,
+                generator=generator,
+                processes=processes,
+            )
         raise ValueError(
             f"a {type(recipe).__name__} is not for a network of kind {network.config.network}"
         )
@@ -171,75 +154,128 @@ class Experiment:
             DivergedError: The loss is not finite any more.
             CompilerError: The step cannot be compiled.
         """
+        for _ in self.pieces():
+            if self.curve and self.curve[-1].step == self.step:
+                yield self.curve[-1]
+
+    def pieces(self) -> Iterator[None]:
+        """Trains as `points` does, but stops for breath a hundred times, also between points.
+
+        Whoever keeps what was done keeps `metrics_lines` and `state` here.
+        """
         steps = self._training.steps
         window = math.ceil(steps / POINTS)
         if isinstance(self.recipe, WordsRecipe):  # whole epochs, which may be few
             window = steps // self.recipe.epochs * math.ceil(self.recipe.epochs / POINTS)
+        piece = math.ceil(steps / (2 * POINTS))
         while self.step < steps:
-            began = time.perf_counter()
-            try:
-                self._training.run((self.step // window + 1) * window)
-            finally:
-                self.seconds += time.perf_counter() - began
-            yield self._point()
+            until = min(_next(self.step, window), _next(self.step, piece), steps)
+            if until % window == 0 or until == steps:
+                self._run(until - 1)
+                before = [p.detach().clone() for p in self.network.parameters()]
+                self._run(until)
+                self.curve.append(self.point(updates=self._updates(before)))
+            else:
+                self._run(until)
+            yield
+
+    def _run(self, until: int) -> None:
+        began = time.perf_counter()
+        try:
+            self._training.run(until)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _updates(self, before: Sequence[Tensor]) -> dict[str, float]:
+        """How long the last update of each matrix was, in proportion to the matrix.
+
+        Source:
+            "Building makemore part 3", where it is said to be best around 0.001.
+        """
+        found = {}
+        named = self.network.named_parameters()
+        for (name, parameter), old in zip(named, before, strict=True):
+            if parameter.ndim > 1 and parameter.numel() > 1:  # a single number has no deviation
+                ratio = ((parameter.detach() - old).std() / old.std()).item()
+                if math.isfinite(ratio):  # not of zeros
+                    found[name] = ratio
+        return found
+
+    def point(self, *, updates: Mapping[str, float] | None = None) -> Point:
+        """The losses now: of all validation examples, and of the steps since the last point.
+
+        Raises:
+            DivergedError: The loss is not finite any more.
+        """
+        before = self.curve[-1].step if self.curve else 0
+        train = math.fsum(self._training.losses[before:].tolist()) / max(1, self.step - before)
+        point = Point(
+            self.step, train, evaluate(self.network, self.data["validation"]), updates or {}
+        )
+        if not math.isfinite(point.validation):
+            raise DivergedError(
+                f"the validation loss after step {self.step - 1} is {point.validation}; a smaller "
+                "learning rate may keep it finite"
+            )
+        return point
+
+    def metrics_lines(self) -> str:
+        """The lines of ``metrics.jsonl`` for the steps since this was last asked."""
+        began, self._written = self._written, self.step
+        losses = self._training.losses[began:].tolist()
+        rates = [self._training.rate(step) for step in range(began, self.step)]
+        at_point = losses and self.curve and self.curve[-1].step == self.step
+        return lines_of(losses, rates, began, self.curve[-1] if at_point else None)
+
+    def state(self) -> State:
+        """All that is needed to go on from here by an experiment that is made alike."""
+        network = {f"network.{name}": x for name, x in self.network.state_dict().items()}
+        training = {f"training.{name}": x for name, x in self._training.state().items()}
+        return State(self.step, self.seconds, {**network, **training})
+
+    def restore(self, state: State, metrics: Metrics) -> None:
+        """Goes on from a state of an experiment that was made alike.
+
+        Args:
+            state: Of that experiment.
+            metrics: Of its steps up to the state, at least.
+
+        Raises:
+            StateFileError: It was made otherwise.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "training": {}}
+        for name, tensor in state.tensors.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = tensor
+        losses = torch.tensor(metrics.train[: state.step], dtype=torch.float32)
+        try:
+            self.network.load_state_dict(parts["network"])
+            self._training.restore(parts["training"], losses)
+        except (KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise StateFileError(f"the state is of another experiment: {reason}") from None
+        self.seconds = state.seconds
+        self.curve = [point for point in metrics.points if point.step <= state.step]
+        self._written = self.step
 
     def losses(self) -> dict[str, float]:
         """The loss on all of train, validation and test, by those names.
 
         And on ``unseen``: the words of validation that are not in train, if there are any.
         """
-        return _losses(self.network, self._data)
+        return _losses(self.network, self.data)
 
-    def save(self, folder: str | os.PathLike[str], *, corpus: str) -> dict[str, Any]:
-        """Writes checkpoint, curve and record of the run into a folder that is empty or new.
 
-        Args:
-            folder: Where to; `claim` it before training to be sure of it.
-            corpus: What the words are, for the record: the path of their file say.
-
-        Returns:
-            The record, as it is in ``run.json``.
-        """
-        folder = Path(folder)
-        if self.step > (self.curve[-1].step if self.curve else 0):
-            self._point()
-        folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder / CHECKPOINT, Checkpoint(self.network, self.vocabulary))
-        with (
-            replacing(folder / "curve.csv") as beside,
-            beside.open("w", newline="", encoding="utf-8") as file,
-        ):
-            rows = csv.writer(file)
-            rows.writerow(field.name for field in dataclasses.fields(Point))
-            rows.writerows(map(dataclasses.astuple, self.curve))
-        record = self._record(corpus)
-        write_record(folder, record)
-        return record
-
-    def _point(self) -> Point:
-        before = self.curve[-1].step if self.curve else 0
-        train = self._training.losses[before:].mean().item()
-        point = Point(self.step, train, evaluate(self.network, self._data["validation"]))
-        if not math.isfinite(point.validation):
-            raise DivergedError(
-                f"the validation loss after step {self.step - 1} is {point.validation}; a smaller "
-                "learning rate may keep it finite"
-            )
-        self.curve.append(point)
-        return point
-
-    def _record(self, corpus: str) -> dict[str, Any]:
-        return {
-            **record_of(self.network, self.splits, self._data, corpus=corpus),
-            "recipe": dataclasses.asdict(self.recipe),
-            "steps_done": self.step,
-            "training_seconds": round(self.seconds, 1),
-            "compiled": self._compiled,
-        }
+def _next(step: int, length: int) -> int:
+    """The end of the piece of this length that a step is in."""
+    return (step // length + 1) * length
 
 
 def tensors_of(
-    network: Network, vocabulary: Vocabulary, splits: Splits
+    network: Network,
+    vocabulary: Vocabulary,
+    splits: Splits,
+    device: torch.device | None = None,
 ) -> dict[str, Examples | Sequences]:
     """The parts of a corpus by name, as a network takes them, and ``unseen``.
 
@@ -251,8 +287,9 @@ def tensors_of(
 
     def tensors(words: Sequence[str]) -> Examples | Sequences:
         if isinstance(network, MLP | NGram):
-            return examples(words, vocabulary, context=network.context)
-        return sequences(words, vocabulary)
+            found = examples(words, vocabulary, context=network.context)
+            return Examples(*(part.to(device) for part in found))
+        return sequences(words, vocabulary).to(device)
 
     return {name: tensors(words) for name, words in parts.items() if words}
 
@@ -264,49 +301,3 @@ def losses_of(network: Network, vocabulary: Vocabulary, splits: Splits) -> dict[
 
 def _losses(network: Network, data: Mapping[str, Examples | Sequences]) -> dict[str, float]:
     return {name: evaluate(network, part) for name, part in data.items()}
-
-
-def record_of(
-    network: Network, splits: Splits, data: Mapping[str, Examples | Sequences], *, corpus: str
-) -> dict[str, Any]:
-    """What is to be known of any trained network: its words, its shape and its losses."""
-    words = "\n".join(word for part in splits for word in part)
-    return {
-        "corpus": corpus,
-        "words_sha256": hashlib.sha256(words.encode()).hexdigest(),
-        "examples": {
-            name: len(part.targets) if isinstance(part, Examples) else int(part.lengths.sum())
-            for name, part in data.items()
-        },
-        "network": dataclasses.asdict(network.config),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "losses": _losses(network, data),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "typedwave": version("typedwave"),
-        },
-    }
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes ``run.json`` into the folder of a run."""
-    with replacing(folder / "run.json") as beside:
-        beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def claim(folder: str | os.PathLike[str]) -> Path:
-    """Makes the folder of a run, before there is anything to lose.
-
-    Raises:
-        RunExistsError: There is something in it.
-        OSError: It cannot be made.
-    """
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()):
-        raise RunExistsError(f"{path} is not empty; name a new folder for the run")
-    with replacing(path / "run.json"):
-        pass  # it can be written to
-    (path / "run.json").unlink()
-    return path

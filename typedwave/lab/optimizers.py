@@ -1,6 +1,6 @@
-"""Muon on the hidden matrices, Adam on all else."""
+"""SGD, and Muon on the hidden matrices with Adam on all else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Linear, Module, RNNBase
+from torch.optim.sgd import sgd
 
 from typedwave.nn import CausalConv1d, CausalSelfAttention, ResidualBlock
 
-__all__ = ["MuonAndAdam", "clipped", "hidden_matrices", "orthogonalised"]
+__all__ = ["SGD", "MuonAndAdam", "clipped", "descend", "hidden_matrices", "orthogonalised"]
 
 _MOMENTUM: Final = 0.95
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
@@ -78,9 +79,64 @@ def orthogonalised(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
 
 
 def clipped(gradients: list[Tensor] | tuple[Tensor, ...], norm: float) -> list[Tensor]:
-    """The gradients, scaled so that they are together no longer than ``norm``."""
+    """The gradients, scaled so that they are together no longer than ``norm``; as they are if 0."""
+    if norm == 0:
+        return list(gradients)
     total = torch.nn.utils.get_total_norm(gradients)
     return list(torch._foreach_mul(gradients, (norm / (total + 1e-6)).clamp(max=1.0)))
+
+
+class SGD:
+    """Stochastic gradient descent with momentum: the update of `torch.optim.SGD`.
+
+    Args:
+        parameters: What is trained.
+        momentum: The share of the last update in the next.
+
+    Attributes:
+        parameters: In their order.
+        velocities: Of each of them; None without momentum.
+        momentum: As given.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], *, momentum: float) -> None:
+        self.parameters = list(parameters)
+        self.momentum = momentum
+        self.velocities: list[Tensor | None] = [
+            torch.zeros_like(p, requires_grad=False) if momentum else None for p in self.parameters
+        ]
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor], rate: float) -> None:
+        """Updates the parameters by their gradients."""
+        descend(self.parameters, gradients, self.velocities, rate, self.momentum)
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers, by name: the tensors themselves, which can be written to."""
+        return {str(i): v for i, v in enumerate(self.velocities) if v is not None}
+
+
+def descend(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor | None],
+    rate: float | Tensor,
+    momentum: float,
+) -> None:
+    """The update of `torch.optim.SGD`, without what its step() spends in Python."""
+    sgd(
+        parameters,
+        gradients,
+        velocities,
+        foreach=True,
+        fused=False,
+        weight_decay=0.0,
+        momentum=momentum,
+        lr=rate,  # type: ignore[arg-type]  # a tensor is taken too, as torch.optim.SGD says
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )
 
 
 @dataclass
@@ -105,7 +161,8 @@ class MuonAndAdam:
     1.0 ms and not 5.6, which would be half of its training step.
 
     It holds views of the parameters as they are now: make it after the network was moved to its
-    device or loaded by ``assign=True``. It is no `torch.optim.Optimizer` and saves no state.
+    device or loaded by ``assign=True``. It is no `torch.optim.Optimizer`: gradients are given to
+    it, and `state` is what there is to save.
 
     Args:
         network: What is trained.
@@ -159,3 +216,21 @@ class MuonAndAdam:
         self._adam.param_groups[0]["lr"] = self._adam_rate * factor
         self._adam.step()
         self._adam.zero_grad()
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers, by name: the tensors themselves, which can be written to."""
+        for parameter in self._rest:
+            if not self._adam.state[parameter]:  # made by the first step otherwise
+                self._adam.state[parameter] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+                    "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+                }
+        return {
+            **{f"momentum.{i}": group.momentum for i, group in enumerate(self._groups)},
+            **{
+                f"adam.{i}.{name}": tensor
+                for i, parameter in enumerate(self._rest)
+                for name, tensor in self._adam.state[parameter].items()
+            },
+        }

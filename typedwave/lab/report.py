@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from typedwave.lab.experiment import Point
 from typedwave.lab.files import replacing
+from typedwave.lab.metrics import Point
 
 __all__ = ["draw_curve"]
 

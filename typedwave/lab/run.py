@@ -1,22 +1,30 @@
 """A run: a network trained into a folder, after the teacher and the members that it needs."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from typedwave.lab.checkpoint import CHECKPOINT, load_checkpoint
-from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.experiment import NO_COMPILE, Experiment, claim
+from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from typedwave.lab.corpus import Examples, Vocabulary, split
+from typedwave.lab.environment import environment
+from typedwave.lab.experiment import NO_COMPILE, Experiment, losses_of, tensors_of
 from typedwave.lab.files import removed_if_empty, replacing
-from typedwave.lab.pooling import pooled, save_pool
+from typedwave.lab.folder import RunFolder
+from typedwave.lab.metrics import Point
+from typedwave.lab.pooling import pooled
 from typedwave.lab.presets import PRESETS
+from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import AnyRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.sampling import sample_new
+from typedwave.lab.sequences import Sequences
+from typedwave.lab.tensorboard import Events
 from typedwave.models import Config, Network, PoolConfig, SequenceModel, sequence_model, size_of
 
 __all__ = ["SAMPLES", "Run", "told"]
@@ -24,9 +32,11 @@ __all__ = ["SAMPLES", "Run", "told"]
 SAMPLES: Final = 20
 """Words that are drawn at the end."""
 
+_WORDS: Final = "samples.txt"
 
-def _through(experiment: Experiment) -> bool:
-    for _ in experiment.points():
+
+def _through(experiment: Experiment, points: Iterator[Point]) -> bool:
+    for _ in points:
         pass
     return False
 
@@ -35,14 +45,23 @@ def _through(experiment: Experiment) -> bool:
 class Run:
     """Training into a folder, and into folders in it for networks that are needed on the way.
 
+    A run that was killed, at whatever moment, is gone on with by a `Run` of the same folder and
+    words that resumes: its network, its metrics and its samples are then, to the bit, those of a
+    run that was not, on the same machine with as many threads.
+
     Args:
-        folder: New or empty.
+        folder: New or empty, or of a run that is to be gone on with.
         words: The corpus.
         corpus: What the words are, for the record: the path of their file say.
         compile: Whether steps are compiled, see `Experiment`.
         teacher: The folder of a run whose network is the teacher, where a recipe has one; None to
             train it first, into ``teacher-NAME``.
-        watch: Trains an experiment and returns whether it was interrupted.
+        resume: Whether to go on with what is in the folder, if there is a run in it.
+        save_every: Seconds of training between two states that are saved to go on from; more where
+            a hundredth of the steps takes longer.
+        tensorboard: Whether events for TensorBoard are written beside the metrics.
+        processes: That train together; the first of them writes.
+        watch: Trains an experiment by drawing its points, and returns whether it was interrupted.
         say: Is told what happens, a line at a time.
 
     Example:
@@ -56,11 +75,15 @@ class Run:
     corpus: str
     compile: bool = False
     teacher: Path | None = None
-    watch: Callable[[Experiment], bool] = _through
+    resume: bool = False
+    save_every: float = 1.0
+    tensorboard: bool = False
+    processes: Processes = ALONE
+    watch: Callable[[Experiment, Iterator[Point]], bool] = _through
     say: Callable[[str], object] = lambda line: None
 
     def train(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
-        """Trains and writes checkpoint, record, curve and samples.
+        """Trains and writes metrics, checkpoint, record, curve and samples.
 
         Args:
             config: Of the network.
@@ -68,17 +91,33 @@ class Run:
             name: What it is called in what is said.
 
         Returns:
-            The record as in ``run.json``, with ``interrupted`` and the words drawn as ``new``; None
-            if it was interrupted before there was anything of this network to keep.
+            The record as in ``run.json``, with the words drawn as ``new``; None if it was
+            interrupted before there was anything of this network to keep.
 
         Raises:
-            ValueError: Config, recipe, teacher and words do not go together.
+            ValueError: Config, recipe, teacher and words do not go together, or are not those of
+                the run that is to be gone on with.
+            RunExistsError: There is something in the folder, and nothing is to be gone on with.
+            RunBusyError: Another process trains into it.
+            StateFileError: No state of the run that is to be gone on with is whole.
             DivergedError: A loss is not finite any more.
+            OSError: A file cannot be written. What was kept before is still there.
         """
         self.check(config, recipe)
-        if isinstance(config, PoolConfig) and isinstance(recipe, PoolRecipe):
-            return self._pool(config, recipe, name)
-        return self._network(config, recipe, name)
+        folder = self._folder
+        with folder.held():
+            facts = folder.begin(config, recipe, self._facts(name))
+            if facts.get("interrupted") is False:  # it is there once all is done
+                self.say(f"{name}: finished before")
+                folder.drop_states()
+                return {**facts, "new": (self.folder / _WORDS).read_text("utf-8").split("\n")[:-1]}
+            try:
+                if isinstance(config, PoolConfig) and isinstance(recipe, PoolRecipe):
+                    return self._pool(config, recipe, name, facts)
+                return self._network(config, recipe, name, facts)
+            except BaseException as error:
+                folder.fail(facts, error)
+                raise
 
     def check(self, config: Config, recipe: AnyRecipe) -> None:
         """Refuses what does not go together before anything is trained; `train` asks first.
@@ -102,14 +141,39 @@ class Run:
                 "there is a trained teacher, but the recipe has none; name its preset as teacher"
             )
 
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.folder, self.resume, self.processes, self.say)
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        """What is known before training, beside config and recipe."""
+        return {
+            "name": name,
+            "corpus": self.corpus,
+            "words_sha256": hashlib.sha256("\n".join(self.words).encode()).hexdigest(),
+            "compiled": self.compile,
+            **self._teacher_told(),
+            "environment": environment(self.processes),
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def _teacher_told(self) -> dict[str, Any]:
+        """The teacher that is given, if one is, and the checksum of its checkpoint."""
+        if self.teacher is None:
+            return {}
+        digest = hashlib.sha256((self.teacher / CHECKPOINT).read_bytes()).hexdigest()
+        return {"teacher": {"folder": str(self.teacher.resolve()), "sha256": digest}}
+
     @contextmanager
     def _within(self, name: str) -> Iterator["Run"]:
         """A run into a folder of this one."""
         folder = self.folder / name
         with removed_if_empty(folder):
-            yield dataclasses.replace(self, folder=claim(folder), compile=False)
+            yield dataclasses.replace(self, folder=folder, compile=False)
 
-    def _network(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
+    def _network(
+        self, config: Config, recipe: AnyRecipe, name: str, facts: dict[str, Any]
+    ) -> dict[str, Any] | None:
         teacher = None
         if isinstance(recipe, WordsRecipe) and recipe.teacher:
             folder = self.teacher
@@ -117,29 +181,72 @@ class Run:
                 with self._within(f"teacher-{recipe.teacher}") as inner:
                     taught = inner.train(*PRESETS[recipe.teacher], recipe.teacher)
                 if taught is None or taught["interrupted"]:
-                    self._say_stopped(inner)
+                    self._stopped(inner)
                     return None
                 folder = inner.folder
             teacher = self._teacher(folder)
             self.say(f"{name}: drawing {recipe.sampled:,} words from the teacher in {folder}")
-        experiment = Experiment(self.words, config, recipe, compile=self.compile, teacher=teacher)
-        size, steps = size_of(experiment.network), _steps(experiment.steps)
+        experiment = Experiment(
+            self.words,
+            config,
+            recipe,
+            compile=self.compile,
+            teacher=teacher,
+            processes=self.processes,
+        )
+        steps = _steps(experiment.steps)
+        size = size_of(experiment.network)
         self.say(f"{name}: {config.network} network, {size:,} parameters, {steps}")
-        interrupted = self.watch(experiment)
+        if self.resume and self._folder.restore(experiment):
+            self.say(f"{name}: going on after step {experiment.step:,}")
+        facts |= {**_sizes(experiment.network, experiment.data), "steps": experiment.steps}
+        self._folder.write(facts)
+        interrupted = self.watch(experiment, self._kept(experiment))
+        if interrupted and self.processes.count > 1:
+            raise KeyboardInterrupt  # each may be at another step: the last state is gone on from
         if experiment.step == 0:
+            self._folder.forget()
             return None
-        record = experiment.save(self.folder, corpus=self.corpus)
-        title = f"{config.network}, {record['parameters']:,} parameters"
-        draw_curve(self.folder / "curve.png", experiment.curve, title=title)
         if interrupted:
+            self._folder.append(experiment)
             self.say(f"stopped after {experiment.step:,} of {steps}")
-        record["interrupted"] = interrupted
-        return self._told(experiment.network, experiment.vocabulary, record, name)
+        facts |= {
+            "parameters": _sizes(experiment.network, experiment.data)["parameters"],
+            "steps_done": experiment.step,
+            "training_seconds": round(experiment.seconds, 1),
+            "losses": experiment.losses(),
+            "interrupted": interrupted,
+        }
+        if self.processes.first:
+            points = experiment.curve
+            if not points or points[-1].step < experiment.step:
+                points = [*points, experiment.point()]
+            title = f"{config.network}, {facts['parameters']:,} parameters"
+            draw_curve(self.folder / "curve.png", points, title=title)
+        experiment.network.cpu()
+        return self._finished(experiment.network, experiment.vocabulary, facts)
 
-    def _say_stopped(self, inner: "Run") -> None:
+    def _kept(self, experiment: Experiment) -> Iterator[Point]:
+        """The points of an experiment; what is done is kept before each."""
+        saved, folder = experiment.seconds, self._folder
+        shown = self.tensorboard and self.processes.first
+        with Events(self.folder) if shown else nullcontext() as events:
+            for _ in experiment.pieces():
+                folder.append(experiment)
+                if experiment.seconds - saved >= self.save_every:
+                    folder.save(experiment)
+                    saved = experiment.seconds
+                if experiment.curve and experiment.curve[-1].step == experiment.step:
+                    if events is not None:
+                        events.update()
+                    yield experiment.curve[-1]
+
+    def _stopped(self, inner: "Run") -> None:
         """Says where what was interrupted on the way is, if it is anywhere."""
         if inner.folder.exists():
             self.say(f"stopped before the network was trained; {inner.folder} holds what is there")
+        else:
+            self._folder.forget()
 
     def _teacher(self, folder: Path) -> SequenceModel:
         checkpoint = load_checkpoint(folder / CHECKPOINT)
@@ -147,41 +254,65 @@ class Run:
             raise ValueError(f"the teacher in {folder} knows other characters than the words have")
         return sequence_model(checkpoint.network)
 
-    def _pool(self, config: PoolConfig, recipe: PoolRecipe, name: str) -> dict[str, Any] | None:
+    def _pool(
+        self, config: PoolConfig, recipe: PoolRecipe, name: str, facts: dict[str, Any]
+    ) -> dict[str, Any] | None:
         members = []
         pairs = zip(config.members, recipe.recipes, strict=True)
         for number, (member, how) in enumerate(pairs, start=1):
             with self._within(f"{number}-{member.network}") as inner:
                 record = inner.train(member, how, inner.folder.name)
             if record is None or record["interrupted"]:
-                self._say_stopped(inner)
+                self._stopped(inner)
                 return None
             members.append(load_checkpoint(inner.folder / CHECKPOINT))
-        checkpoint = pooled(members, config)
-        record = save_pool(self.folder, checkpoint, self.words, recipe, corpus=self.corpus)
-        record["interrupted"] = False
-        return self._told(checkpoint.network, checkpoint.vocabulary, record, name)
+        pool = pooled(members, config)
+        splits = split(self.words)
+        facts |= {
+            **_sizes(pool.network, tensors_of(pool.network, pool.vocabulary, splits)),
+            "losses": losses_of(pool.network, pool.vocabulary, splits),
+            "interrupted": False,
+        }
+        return self._finished(pool.network, pool.vocabulary, facts)
 
-    def _told(
-        self, network: Network, vocabulary: Vocabulary, record: dict[str, Any], name: str
+    def _finished(
+        self, network: Network, vocabulary: Vocabulary, facts: dict[str, Any]
     ) -> dict[str, Any]:
-        """Says the losses; draws words, writes them and adds them to the record."""
-        self.say(f"{name}: {told(record['losses'])}")
-        new = sample_new(
-            sequence_model(network),
-            vocabulary,
-            SAMPLES,
-            known=self.words,
-            generator=torch.Generator().manual_seed(record["recipe"]["seed"]),
-        )
-        with replacing(self.folder / "samples.txt") as beside:
-            beside.write_text("\n".join(new) + "\n", encoding="utf-8")
-        return {**record, "new": new}
+        """Says the losses, draws words, and writes all that is left to write; the record last."""
+        self.say(f"{facts['name']}: {told(facts['losses'])}")
+        new: list[str] = []
+        if self.processes.first:
+            save_checkpoint(self.folder / CHECKPOINT, Checkpoint(network, vocabulary))
+            new = sample_new(
+                sequence_model(network),
+                vocabulary,
+                SAMPLES,
+                known=self.words,
+                generator=torch.Generator().manual_seed(facts["recipe"]["seed"]),
+            )
+            with replacing(self.folder / _WORDS) as beside:
+                beside.write_text("".join(f"{word}\n" for word in new), encoding="utf-8")
+            self._folder.write(facts)
+            if not facts["interrupted"]:
+                self._folder.drop_states()
+        self.processes.wait()
+        return {**facts, "new": new}
 
 
-def told(losses: dict[str, float]) -> str:
+def told(losses: Mapping[str, float]) -> str:
     """Losses in a line."""
     return "  ".join(f"{name} {loss:.4f}" for name, loss in losses.items()) + "  nats a character"
+
+
+def _sizes(network: Network, data: Mapping[str, Examples | Sequences]) -> dict[str, Any]:
+    """How much there is to learn and to learn from."""
+    return {
+        "examples": {
+            name: len(part.targets) if isinstance(part, Examples) else int(part.lengths.sum())
+            for name, part in data.items()
+        },
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
 
 
 def _steps(count: int) -> str:

@@ -49,6 +49,11 @@ class Sequences:
         chances = None if self.chances is None else self.chances[numbers, :longest]
         return Sequences(self.ids[numbers, :longest], targets[:, :longest], chances)
 
+    def to(self, device: torch.device | None) -> "Sequences":
+        """The same words on a device."""
+        chances = None if self.chances is None else self.chances.to(device)
+        return Sequences(self.ids.to(device), self.targets.to(device), chances)
+
     def in_order(self, batch_size: int) -> Iterator["Sequences"]:
         """All words by length, so that there is hardly any padding."""
         for numbers in torch.split(self.lengths.argsort(stable=True), batch_size):

@@ -1,18 +1,24 @@
-"""Training: the steps of a recipe on a network, and the loss of each."""
+"""Training on examples: the steps of a recipe on a network, and the loss of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Module
 
 from typedwave.lab.corpus import Examples
+from typedwave.lab.gradients import Gradients
+from typedwave.lab.optimizers import SGD, clipped
+from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import Recipe
-from typedwave.lab.steps import compiled_step, eager_step
+from typedwave.lab.steps import compiled_step
 
 __all__ = ["DivergedError", "Training", "check_finite"]
+
+NO_PARTS = "a compiled step takes a batch whole, in one process; leave accumulate at 1"
 
 _DRAWN_AT_ONCE = 2**15  # examples; a draw and a gather for each step would be 3 % of it
 
@@ -63,10 +69,14 @@ class Training:
         recipe: How many steps, and of which kind.
         generator: Of the batches: the ids of each are drawn by one `torch.randint`.
         compile: Whether a step is compiled to one graph, which the first step waits for.
+        processes: That train together, each of which computes its share of each batch.
 
     Attributes:
         step: How many steps are done.
         steps: How many there are.
+
+    Raises:
+        ValueError: A step is to be compiled, and to be computed in parts.
     """
 
     def __init__(
@@ -77,7 +87,10 @@ class Training:
         *,
         generator: torch.Generator,
         compile: bool = False,  # noqa: A002  # as it is called in torch
+        processes: Processes = ALONE,
     ) -> None:
+        if compile and (recipe.accumulate > 1 or processes.count > 1):
+            raise ValueError(NO_PARTS)
         self.step = 0
         self.steps = recipe.steps
         self._network = network
@@ -85,9 +98,23 @@ class Training:
         self._recipe = recipe
         self._generator = generator
         self._losses = torch.zeros(recipe.steps)
-        self._step = (compiled_step if compile else eager_step)(network, momentum=recipe.momentum)
+        self._processes = processes
+        self._optimizer = SGD(network.parameters(), momentum=recipe.momentum)
+        if compile:
+            self._step = compiled_step(
+                network, self._optimizer, clip=recipe.clip, precision=recipe.precision
+            )
+        else:
+            self._gradients = Gradients(
+                network,
+                self._optimizer.parameters,
+                processes=processes,
+                precision=recipe.precision,
+            )
+            self._step = self._eager_step
         self._drawn: list[Examples] = []  # of the steps from self._drawn_from on
         self._drawn_from, self._drawn_until = 0, 0
+        self._drawn_by = generator.get_state()  # from which they were drawn
 
     @property
     def losses(self) -> Float[Tensor, "N"]:
@@ -108,7 +135,59 @@ class Training:
             loss = self._step(contexts, targets, self._recipe.rate(self.step))
             self._losses[self.step] = loss  # kept as a tensor: item() would wait for each
             self.step += 1
+        self._processes.sum_(self._losses[began : self.step])
         check_finite(self._losses[began : self.step], self._network, began, self._recipe.rate)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step; the first is step 0."""
+        return self._recipe.rate(step)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, beside the network and what ``self`` was made of."""
+        return {
+            **{f"optimizer.{name}": x for name, x in self._optimizer.state().items()},
+            "generator": self._drawn_by,
+            "drawn_from": torch.tensor(self._drawn_from),
+        }
+
+    def restore(self, state: Mapping[str, Tensor], losses: Float[Tensor, "N"]) -> None:
+        """Goes on from where a state was taken.
+
+        Args:
+            state: Of a training like this one.
+            losses: Of the steps that were done.
+
+        Raises:
+            KeyError: The state is of another kind of training.
+        """
+        for name, tensor in self._optimizer.state().items():
+            tensor.copy_(state[f"optimizer.{name}"])
+        self._drawn_by = state["generator"]
+        self._generator.set_state(self._drawn_by)
+        self.step = self._drawn_from = self._drawn_until = int(state["drawn_from"])
+        if self.step < len(losses):  # else the next batch is the first of those drawn next
+            self._draw()
+        self.step = len(losses)
+        self._losses[: self.step] = losses
+
+    def _eager_step(self, contexts: Tensor, targets: Tensor, rate: float) -> Tensor:
+        parts: list[Examples] = [Examples(contexts, targets)]
+        if self._recipe.accumulate > 1 or self._processes.count > 1:
+            cut = [
+                self._processes.share(x).tensor_split(self._recipe.accumulate)
+                for x in (contexts, targets)
+            ]
+            parts = [Examples(*part) for part in zip(*cut, strict=True)]
+        loss, gradients = self._gradients(parts, self._loss)
+        self._optimizer.step(clipped(gradients, self._recipe.clip), rate)
+        return loss
+
+    def _loss(self, network: Module, part: Examples) -> Tensor:
+        """What a part adds to the mean loss of the batch."""
+        logits, whole = network(part.contexts), self._recipe.batch_size
+        if len(part.targets) == whole:
+            return F.cross_entropy(logits, part.targets)
+        return F.cross_entropy(logits, part.targets, reduction="sum") / whole
 
     def _batch(self) -> Examples:
         if self.step == self._drawn_until:
@@ -132,4 +211,4 @@ class Training:
         except BaseException:  # a Ctrl-C in here must not skip what was drawn
             self._generator.set_state(state)
             raise
-        self._drawn_from, self._drawn_until = self.step, self.step + steps
+        self._drawn_by, self._drawn_from, self._drawn_until = state, self.step, self.step + steps

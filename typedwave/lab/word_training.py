@@ -1,11 +1,16 @@
 """Training on whole words: every position of a batch of words at once."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Module
 
+from typedwave.lab.gradients import Gradients
 from typedwave.lab.optimizers import MuonAndAdam, clipped
+from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import WordsRecipe
 from typedwave.lab.sequences import Sequences
 from typedwave.lab.training import check_finite
@@ -30,6 +35,8 @@ class WordTraining:
         words: To train on; towards the teacher's chances where there are some.
         recipe: How.
         generator: Of the order of the words, and of what dropout leaves out.
+        processes: That train together, each of which computes its share of each batch. What dropout
+            leaves out is drawn by each for itself.
 
     Attributes:
         step: How many steps are done.
@@ -43,6 +50,7 @@ class WordTraining:
         recipe: WordsRecipe,
         *,
         generator: torch.Generator,
+        processes: Processes = ALONE,
     ) -> None:
         self.step = 0
         self.steps = recipe.steps(len(words))
@@ -58,10 +66,18 @@ class WordTraining:
             adam_rate=recipe.adam_rate,
             weight_decay=recipe.weight_decay,
         )
-        self._lengths = words.lengths
+        self._processes = processes
+        self._gradients = Gradients(
+            network,
+            self._optimizer.parameters,
+            processes=processes,
+            precision=recipe.precision,
+        )
+        self._lengths = words.lengths.cpu()  # where the numbers of words are drawn
         batch = min(recipe.batch_size, len(words))
         self._positions = batch * self._lengths.float().mean().item()
         self._batches: list[Tensor] = []  # that are left of this epoch, the next one last
+        self._drawn_by = generator.get_state()  # from which those of this epoch were drawn
 
     @property
     def losses(self) -> Float[Tensor, "N"]:
@@ -76,16 +92,47 @@ class WordTraining:
         """
         began, until = self.step, min(until, self.steps)
         self._network.train()
+        count = self._processes.count
         with global_generator(self._words.ids.device) as dropout:
             while self.step < until:
-                dropout.manual_seed(self._seed + self.step)
-                self._losses[self.step] = self._update(self._words.rows(self._next()))
+                dropout.manual_seed(self._seed + self.step * count + self._processes.rank)
+                self._losses[self.step] = self._update(self._next())
                 self._batches.pop()  # a step that is cut off is done again
                 self.step += 1
-        check_finite(self._losses[began : self.step], self._network, began, self._rate)
+        self._processes.sum_(self._losses[began : self.step])
+        check_finite(self._losses[began : self.step], self._network, began, self.rate)
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
+        """The learning rate of Muon in a step; the first is step 0."""
         return self._recipe.muon_rate * self._recipe.factor(step, self.steps)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, beside the network and what ``self`` was made of."""
+        return {
+            **{f"optimizer.{name}": x for name, x in self._optimizer.state().items()},
+            "generator": self._drawn_by,
+            "left": torch.tensor(len(self._batches)),
+        }
+
+    def restore(self, state: Mapping[str, Tensor], losses: Float[Tensor, "N"]) -> None:
+        """Goes on from where a state was taken.
+
+        Args:
+            state: Of a training like this one.
+            losses: Of the steps that were done.
+
+        Raises:
+            KeyError: The state is of another kind of training.
+        """
+        for name, tensor in self._optimizer.state().items():
+            tensor.copy_(state[f"optimizer.{name}"])
+        self._drawn_by = state["generator"]
+        self._generator.set_state(self._drawn_by)
+        self.step = len(losses)
+        self._losses[: self.step] = losses
+        left = int(state["left"])
+        # Before the first step nothing was drawn; after the last one of an epoch, none is left.
+        self._batches = self._drawn()[:left] if self.step or left else []
 
     def _next(self) -> Tensor:
         """The numbers of the words of the next batch."""
@@ -93,6 +140,7 @@ class WordTraining:
             state = self._generator.get_state()
             try:
                 self._batches = self._drawn()
+                self._drawn_by = state
             except BaseException:  # a Ctrl-C in here must not skip what was drawn
                 self._generator.set_state(state)
                 raise
@@ -109,26 +157,41 @@ class WordTraining:
         shuffled = torch.randperm(len(batches), generator=self._generator)
         return [batches[i] for i in shuffled.tolist()]
 
-    def _update(self, words: Sequences) -> Tensor:
+    def _update(self, numbers: Tensor) -> Tensor:
+        """Descends the loss of the words of these numbers; returns it, or the share of it."""
+        loss, gradients = self._gradients(self._parts(numbers), self._loss, divisor=self._positions)
+        self._optimizer.step(
+            clipped(gradients, self._recipe.clip),
+            factor=self._recipe.factor(self.step, self.steps),
+        )
+        return loss / int(self._lengths[numbers].sum())
+
+    def _parts(self, numbers: Tensor) -> list[tuple[Tensor, float]]:
+        """The words of each part, and what their loss counts: 0 for one that stands in for none."""
+        parts = self._processes.share(numbers).tensor_split(self._recipe.accumulate)
+        if self._processes.count == 1:
+            return [(part, 1.0) for part in parts if len(part)]
+        if isinstance(self._network, SequenceModel):  # which need a position at least
+            return [(part, 1.0) if len(part) else (numbers[:1], 0.0) for part in parts]
+        return [(part, 1.0) for part in parts]
+
+    def _loss(self, network: Module, part: tuple[Tensor, float]) -> Tensor:
+        """The sum of the losses of all positions that are no padding."""
+        numbers, weight = part
+        words = self._words.rows(numbers)
         counted = words.counted
-        logits = self._logits(words.ids, counted)
+        logits = self._logits(network, words.ids, counted)
         if words.chances is None:
             total = F.cross_entropy(logits, words.targets[counted], reduction="sum")
         else:
             chances = words.chances[counted].to(logits.dtype)
             total = F.cross_entropy(logits, chances, reduction="sum")
-        parameters = self._optimizer.parameters
-        gradients = torch.autograd.grad(total / self._positions, parameters)
-        self._optimizer.step(
-            clipped(gradients, self._recipe.clip),
-            factor=self._recipe.factor(self.step, self.steps),
-        )
-        return total.detach() / len(logits)
+        return total if weight == 1.0 else total * weight
 
-    def _logits(self, ids: Tensor, counted: Tensor) -> Tensor:
+    def _logits(self, network: Module, ids: Tensor, counted: Tensor) -> Tensor:
         """Logits ``(N, V)`` for the positions that are no padding."""
         if isinstance(self._network, SequenceModel):
-            logits: Tensor = self._network(ids)[counted]
+            logits: Tensor = network(ids)[counted]
         else:
-            logits = self._network(windows(ids, self._network.context)[counted])
+            logits = network(windows(ids, self._network.context)[counted])
         return logits

@@ -21,6 +21,7 @@ from typedwave.nn.recurrent import GRU, LSTM, RNN
 from typedwave.nn.residual import ResidualBlock
 from typedwave.nn.shift import TokenShift
 from typedwave.nn.streaming import Hidden, Past, State, States
+from typedwave.nn.sync_batch_norm import SyncBatchNorm
 from typedwave.nn.transformer import TransformerBlock
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Sequential",
     "State",
     "States",
+    "SyncBatchNorm",
     "Tanh",
     "TokenShift",
     "TransformerBlock",

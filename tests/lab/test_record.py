@@ -1,0 +1,197 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from tiny_networks import EVERY, LEARNING
+
+from typedwave.lab.metrics import MetricsError, Point, lines_of
+from typedwave.lab.presets import PRESETS
+from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe, fields_of
+from typedwave.lab.record import (
+    RecordError,
+    find_runs,
+    read_facts,
+    read_record,
+    write_record,
+)
+from typedwave.models import PoolConfig, config_of
+
+RECIPE = Recipe(steps=3, batch_size=4)
+
+
+def facts_of(config, recipe=RECIPE, **more) -> dict:
+    return {
+        "name": "some",
+        "network": dataclasses.asdict(config),
+        "recipe": fields_of(recipe),
+        **more,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run that goes on."""
+    folder = tmp_path / "run-7"
+    folder.mkdir()
+    write_record(folder, facts_of(EVERY["flat"], corpus="friends"))
+    (folder / "metrics.jsonl").write_text(
+        lines_of([3.0, 2.0], [0.1, 0.1], 0, Point(2, 2.5, 2.25, {"a": 0.5}))
+    )
+    return folder
+
+
+def test_a_run_that_goes_on_has_no_losses_yet(folder):
+    record = read_record(folder)
+    assert record.folder == folder
+    assert record.name == "run-7"  # what the folder is called now
+    assert record.facts["corpus"] == "friends"
+    assert record.losses == {}
+    assert (record.config, record.recipe) == (EVERY["flat"], RECIPE)
+    assert record.metrics.train.tolist() == [3.0, 2.0]
+    assert record.metrics.points == (Point(2, 2.5, 2.25, {"a": 0.5}),)
+    assert read_record(str(folder)).folder == folder
+
+
+def test_a_run_that_is_finished_has_them(folder):
+    losses = {"train": 2.0, "validation": 2.25}
+    write_record(folder, facts_of(EVERY["flat"], losses=losses))
+    assert read_record(folder).losses == losses
+
+
+def test_a_run_without_metrics_has_no_steps(folder):
+    (folder / "metrics.jsonl").unlink()
+    metrics = read_record(folder).metrics
+    assert (len(metrics.train), len(metrics.rate), metrics.points) == (0, 0, ())
+    assert metrics.train.dtype == metrics.rate.dtype == np.float64
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_config_and_recipe_of_every_network_are_read(folder, kind):
+    recipes = [CountingRecipe(), WordsRecipe(epochs=3), RECIPE, PoolRecipe(recipes=(RECIPE,))]
+    for recipe in recipes:
+        write_record(folder, facts_of(EVERY[kind], recipe))
+        record = read_record(folder)
+        assert (record.config, record.recipe) == (EVERY[kind], recipe)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_config_and_recipe_of_every_preset_are_read(folder, preset):
+    write_record(folder, facts_of(*PRESETS[preset]))
+    record = read_record(folder)
+    assert (record.config, record.recipe) == PRESETS[preset]
+
+
+def test_a_record_is_json_that_people_can_read(folder):
+    facts = facts_of(PoolConfig(members=(LEARNING["gru"],), weights=(1.0,)), name="é")
+    write_record(folder, facts)
+    text = (folder / "run.json").read_text(encoding="utf-8")
+    assert text == json.dumps(facts, indent=2) + "\n"
+    assert read_facts(folder / "run.json") == json.loads(text)
+    assert config_of(read_facts(folder / "run.json")["network"]) == config_of(facts["network"])
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "run.json"]
+
+
+# what is not whole
+
+
+def test_a_folder_without_a_record_is_no_run(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RecordError) as caught:
+            read_record(folder)
+        assert str(caught.value) == f"{folder} is not the folder of a run: it has no run.json"
+    assert issubclass(RecordError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", "it holds no names with values"),
+        ("null", "it holds no names with values"),
+        ("{}", "it lacks 'network'"),
+        ('{"network": {"network": "ngram", "order": 3}}', "it lacks 'recipe'"),
+        ('{"network": {}, "recipe": {}}', "network is None, but there are "),
+        ('{"network": 3, "recipe": {}}', "3 is no config: it has no field named network"),
+        (
+            '{"network": {"network": "ngram", "order": 3}, "recipe": {}}',
+            "kind is None, but there are examples, words, counting, pool",
+        ),
+        (
+            '{"network": {"network": "ngram", "order": 3}, "recipe": {"kind": "words", "x": 1}}',
+            "WordsRecipe.__init__() got an unexpected keyword argument 'x'",
+        ),
+        (
+            '{"network": {"network": "ngram", "order": 1}, "recipe": {"kind": "counting"}}',
+            "order is 1, but has to be at least 2",
+        ),
+    ],
+)
+def test_a_record_that_is_damaged_is_named(folder, text, message):
+    (folder / "run.json").write_text(text)
+    with pytest.raises(RecordError) as caught:
+        read_record(folder)
+    said = str(caught.value)
+    prefix = f"{folder}/run.json is not the record of a run: "
+    assert said.startswith(prefix + message)
+    assert said == prefix + message or message.endswith("there are ")
+
+
+def test_a_record_that_is_no_utf_8_is_named(folder):
+    (folder / "run.json").write_bytes(b'{"name": "\xff"}')
+    with pytest.raises(RecordError) as caught:
+        read_facts(folder / "run.json")
+    assert str(caught.value) == (
+        f"{folder}/run.json is not the record of a run: 'utf-8' codec can't decode byte 0xff in "
+        "position 10: invalid start byte"
+    )
+
+
+def test_metrics_that_are_damaged_are_named_too(folder):
+    (folder / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(MetricsError, match=r"metrics\.jsonl, line 1 is not the metrics of step 1"):
+        read_record(folder)
+
+
+# where runs are
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Runs in folders of folders; one has its teacher and the members of a pool within."""
+    for name in ("b/2", "a", "b/10", "a/teacher-pool", "a/teacher-pool/1-gru", "c/d/e"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "run.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def test_the_runs_below_a_folder_are_found_in_order_of_their_names(runs):
+    assert find_runs([runs]) == [runs / name for name in ("a", "b/10", "b/2", "c/d/e")]
+    assert find_runs([runs / "b", str(runs / "a")]) == [
+        runs / name for name in ("b/10", "b/2", "a")
+    ]
+
+
+def test_a_run_that_is_named_twice_is_found_once_where_it_came_first(runs):
+    assert find_runs([runs / "b" / "2", runs / "b", runs / "b" / "2"]) == [
+        runs / "b" / "2",
+        runs / "b" / "10",
+    ]
+
+
+def test_a_teacher_is_found_if_it_is_named(runs):
+    assert find_runs([runs / "a" / "teacher-pool"]) == [runs / "a" / "teacher-pool"]
+
+
+def test_of_nothing_there_is_nothing():
+    assert find_runs([]) == []
+
+
+@pytest.mark.parametrize("name", ["empty", "file", "none"])
+def test_where_there_is_no_run_it_is_said(runs, name):
+    with pytest.raises(RecordError) as caught:
+        find_runs([runs / "a", runs / name])
+    assert str(caught.value) == f"there is no run in {runs / name}: no run.json in it or below it"

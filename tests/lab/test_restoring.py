@@ -1,0 +1,329 @@
+"""A training that is restored from a state goes on as if it had never stopped, to the bit."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, seeded
+from torch import nn
+
+from typedwave.lab import Experiment
+from typedwave.lab import training as training_module
+from typedwave.lab.corpus import examples
+from typedwave.lab.counting import Counting
+from typedwave.lab.metrics import Metrics, read_metrics
+from typedwave.lab.recipe import CountingRecipe, Recipe, WordsRecipe
+from typedwave.lab.sequences import Sequences, sequences
+from typedwave.lab.state import State, StateFileError
+from typedwave.lab.training import Training
+from typedwave.lab.word_training import WordTraining
+from typedwave.models import RecurrentConfig, TransformerConfig, WaveNetConfig
+
+DROPPING = {
+    "wavenet": WaveNetConfig(channels=6, gate_channels=5, dilations=(1, 2), dropout=0.3),
+    "gru": RecurrentConfig(n_embd=3, n_hidden=5, num_layers=2, dropout=0.3),
+    "transformer": TransformerConfig(n_embd=6, n_hidden=10, num_heads=2, num_layers=1, dropout=0.3),
+}
+KINDS = {**{f"{kind} with dropout": config for kind, config in DROPPING.items()}, **WINDOWS}
+
+
+def on_examples(recipe: Recipe, **options) -> tuple[nn.Module, Training]:
+    network = made(WINDOWS["hierarchical"])
+    data = examples(WORDS, VOCABULARY, context=network.context)
+    return network, Training(network, data, recipe, generator=seeded(2), **options)
+
+
+def on_words(kind: str, recipe: WordsRecipe) -> tuple[nn.Module, WordTraining]:
+    network, words = made(KINDS[kind]), sequences(WORDS, VOCABULARY)
+    if recipe.seed == 7:  # with chances as a teacher gives them
+        logits = torch.randn(*words.ids.shape, len(VOCABULARY), generator=seeded(5))
+        chances = torch.softmax(logits, -1) * words.counted[..., None]
+        words = Sequences(words.ids, words.targets, chances.half())
+    return network, WordTraining(network, words, recipe, generator=seeded(2))
+
+
+def copied(tensors) -> dict:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def kept(network, training) -> tuple[dict, dict, torch.Tensor]:
+    return copied(network.state_dict()), copied(training.state()), training.losses.clone()
+
+
+def assert_same(one, other) -> None:
+    """Two networks with their trainings: weights, losses, and all that is to come."""
+    for name, tensor in one[0].state_dict().items():
+        assert torch.equal(tensor, other[0].state_dict()[name]), name
+    assert torch.equal(one[1].losses, other[1].losses)
+    states = one[1].state(), other[1].state()
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def restore(restored, stopped) -> None:
+    """Brings a network with its training to where another one is."""
+    weights, state, losses = kept(*stopped)
+    restored[0].load_state_dict(weights)
+    restored[1].restore(state, losses)
+    assert_same(restored, stopped)  # so that it can be restored from in its turn
+
+
+def at_every_step(begin, *, done_by: int) -> None:
+    """Goes on from each step in a training of its own, each in another one's piece."""
+    whole, stopped = begin(), begin()
+    steps = whole[1].steps
+    whole[1].run(steps)
+    for step in range(steps + 1):
+        stopped[1].run(step)
+        restored = begin()
+        restore(restored, stopped)
+        assert restored[1].step == step
+        restored[1].run(step + done_by)
+        restored[1].run(steps)
+        assert_same(restored, whole)
+
+
+@given(
+    steps=st.integers(1, 12),
+    batch_size=st.integers(3, 7),
+    accumulate=st.sampled_from([1, 1, 2]),
+    momentum=st.sampled_from([0.0, 0.9]),
+    schedule=st.sampled_from(["step", "constant", "linear", "cosine"]),
+    clip=st.sampled_from([0.0, 0.5]),
+    at_once=st.sampled_from([1, 10, 25, 1000]),
+    done_by=st.integers(1, 5),
+)
+@settings(max_examples=12)
+@example(8, 5, 1, 0.9, "cosine", 0.5, 10, 3)  # two batches are drawn at once
+def test_a_training_on_examples_goes_on_from_every_step(
+    steps, batch_size, accumulate, momentum, schedule, clip, at_once, done_by
+):
+    accumulate = 1 if batch_size < 6 else accumulate  # batch norm needs two values at least
+    recipe = Recipe(
+        steps=steps,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        momentum=momentum,
+        schedule=schedule,
+        clip=clip,
+        warm_up=0.25,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "_DRAWN_AT_ONCE", at_once)
+        at_every_step(lambda: on_examples(recipe), done_by=done_by)
+
+
+def test_a_compiled_training_goes_on_from_every_step(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda step, **options: step)
+    recipe = Recipe(steps=6, batch_size=5, momentum=0.9, clip=0.5, schedule="linear")
+    at_every_step(lambda: on_examples(recipe, compile=True), done_by=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    epochs=st.integers(1, 3),
+    batch_size=st.integers(4, 13),
+    accumulate=st.sampled_from([1, 2]),
+    schedule=st.sampled_from(["constant", "linear", "cosine"]),
+    seed=st.sampled_from([1, 7]),
+    done_by=st.integers(1, 4),
+)
+@settings(max_examples=4)
+def test_a_training_on_words_goes_on_from_every_step(
+    kind, epochs, batch_size, accumulate, schedule, seed, done_by
+):
+    recipe = WordsRecipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        schedule=schedule,
+        seed=seed,
+    )
+    at_every_step(lambda: on_words(kind, recipe), done_by=done_by)
+
+
+def test_counting_goes_on_from_both_of_its_steps():
+    def begin():
+        network = made(EVERY["ngram"])
+        return network, Counting(network, examples(WORDS, VOCABULARY, context=network.context))
+
+    at_every_step(begin, done_by=1)
+
+
+# after an interrupt
+
+
+def interrupted_at(network, training, step: int) -> None:
+    """Ctrl-C within the forward of a step."""
+
+    def hook(module, args):
+        if training.step == step:
+            handle.remove()
+            raise KeyboardInterrupt
+
+    handle = network.register_forward_pre_hook(hook)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(training.steps)
+    assert training.step == step
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_training_on_examples_goes_on_from_a_state_after_an_interrupt(monkeypatch, step):
+    recipe = Recipe(steps=7, batch_size=5, momentum=0.9)
+    monkeypatch.setattr(training_module, "_DRAWN_AT_ONCE", 10)  # two batches at once
+    whole, stopped, restored = (on_examples(recipe) for _ in range(3))
+    whole[1].run(7)
+    interrupted_at(*stopped, step)
+    restore(restored, stopped)
+    restored[1].run(7)
+    assert_same(restored, whole)
+
+
+@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("kind", ["gru with dropout", "flat"])
+def test_a_training_on_words_goes_on_from_a_state_after_an_interrupt(kind, step):
+    recipe = WordsRecipe(epochs=2, batch_size=4)
+    whole, stopped, restored = (on_words(kind, recipe) for _ in range(3))
+    whole[1].run(6)
+    interrupted_at(*stopped, step)
+    restore(restored, stopped)
+    restored[1].run(6)
+    assert_same(restored, whole)
+
+
+@pytest.mark.parametrize("step", [0, 2, 4, 6])
+def test_an_interrupt_while_batches_are_drawn_leaves_a_state_to_go_on_from(monkeypatch, step):
+    recipe = Recipe(steps=7, batch_size=5, momentum=0.9)
+    monkeypatch.setattr(training_module, "_DRAWN_AT_ONCE", 10)
+    whole, stopped, restored = (on_examples(recipe) for _ in range(3))
+    whole[1].run(7)
+    stopped[1].run(step)
+    with monkeypatch.context() as patch:
+        patch.setattr(training_module, "rearrange", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stopped[1].run(7)
+    restore(restored, stopped)
+    restored[1].run(7)
+    assert_same(restored, whole)
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_an_interrupt_while_an_epoch_is_drawn_leaves_a_state_to_go_on_from(monkeypatch, step):
+    recipe = WordsRecipe(epochs=2, batch_size=4)
+    whole, stopped, restored = (on_words("gru with dropout", recipe) for _ in range(3))
+    whole[1].run(6)
+    stopped[1].run(step)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "split", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stopped[1].run(6)
+    restore(restored, stopped)
+    restored[1].run(6)
+    assert_same(restored, whole)
+
+
+def _interrupt(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("missing", ["generator", "drawn_from", "optimizer.0"])
+def test_a_state_of_another_kind_of_training_is_an_error_of_its_key(missing):
+    _, training = on_examples(Recipe(steps=3, batch_size=5, momentum=0.9))
+    state = training.state()
+    del state[missing]
+    with pytest.raises(KeyError, match=missing):
+        training.restore(state, torch.zeros(0))
+
+
+# experiments
+
+
+def experiment_of(kind: str) -> Experiment:
+    if kind == "examples":
+        recipe = Recipe(steps=120, batch_size=4, momentum=0.9)  # a point every 3, a piece every 2
+        return Experiment(WORDS, WINDOWS["hierarchical"], recipe)
+    if kind == "words":
+        return Experiment(WORDS, KINDS["gru with dropout"], WordsRecipe(epochs=7, batch_size=4))
+    return Experiment(WORDS, EVERY["ngram"], CountingRecipe())
+
+
+def metrics_of(text: str, path) -> Metrics:
+    path.write_text(text)
+    return read_metrics(path)
+
+
+@pytest.mark.parametrize("kind", ["examples", "words", "counting"])
+def test_an_experiment_goes_on_from_every_piece(kind, tmp_path):
+    whole = experiment_of(kind)
+    text, states = "", []
+    for _ in whole.pieces():
+        text += whole.metrics_lines()
+        state = whole.state()
+        states.append(dataclasses.replace(state, tensors=copied(state.tensors)))
+    assert states[-1].step == whole.steps
+    metrics = metrics_of(text, tmp_path / "metrics.jsonl")
+    assert list(metrics.points) == whole.curve
+    lines = text.splitlines(keepends=True)
+    for state in states[:: 1 if kind == "words" else 9]:
+        experiment = experiment_of(kind)
+        experiment.restore(state, metrics)  # of more steps than the state has
+        assert (experiment.step, experiment.seconds) == (state.step, state.seconds)
+        assert experiment.curve == [p for p in whole.curve if p.step <= state.step]
+        assert experiment.metrics_lines() == ""
+        rest = "".join(experiment.metrics_lines() for _ in experiment.pieces())
+        assert rest == "".join(lines[state.step :])
+        assert experiment.curve == whole.curve
+        assert experiment.losses() == whole.losses()
+
+
+def test_all_of_an_experiment_is_in_its_state():
+    experiment = experiment_of("examples")
+    names = set(experiment.state().tensors)
+    network = {f"network.{name}" for name in experiment.network.state_dict()}
+    momenta = {f"training.optimizer.{i}" for i, _ in enumerate(experiment.network.parameters())}
+    assert names == network | momenta | {"training.generator", "training.drawn_from"}
+    assert experiment.state().step == 0
+
+
+def without(tensors, name: str) -> dict:
+    return {other: tensor for other, tensor in tensors.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: without(t, "training.generator"), "'generator'"),
+        (
+            lambda t: without(t, "network.layers.3.weight"),
+            "Error(s) in loading state_dict for MLP: Missing key(s) in state_dict: "
+            '"layers.3.weight". ',
+        ),
+        (
+            lambda t: {**t, "network.more": torch.zeros(1)},
+            'Error(s) in loading state_dict for MLP: Unexpected key(s) in state_dict: "more". ',
+        ),
+    ],
+)
+def test_a_state_of_another_experiment_is_refused(change, reason):
+    experiment = experiment_of("examples")
+    state = experiment.state()
+    other = State(0, 0.0, change(dict(state.tensors)))
+    nothing = Metrics(torch.zeros(0).numpy(), torch.zeros(0).numpy(), ())
+    with pytest.raises(StateFileError) as caught:
+        experiment.restore(other, nothing)
+    assert str(caught.value) == f"the state is of another experiment: {reason.strip()}"
+
+
+def test_a_state_of_a_larger_network_is_refused():
+    state = experiment_of("words").state()
+    experiment = Experiment(WORDS, SEQUENCES["gru"], WordsRecipe(epochs=7, batch_size=4))
+    wider = Experiment(
+        WORDS, dataclasses.replace(SEQUENCES["gru"], n_hidden=6), WordsRecipe(epochs=7)
+    )
+    nothing = Metrics(torch.zeros(0).numpy(), torch.zeros(0).numpy(), ())
+    experiment.restore(state, nothing)  # dropout has no weights
+    with pytest.raises(StateFileError, match="size mismatch for head"):
+        wider.restore(state, nothing)

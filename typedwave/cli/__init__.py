@@ -1,0 +1,5 @@
+"""The command line: it parses, calls and prints."""
+
+from typedwave.cli.main import run
+
+__all__ = ["run"]

@@ -1,0 +1,175 @@
+"""What several commands have in common: flags from presets and config files, and trained runs."""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from jsonargparse import ArgumentParser, Namespace
+
+from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
+from typedwave.lab.config_file import read_config
+from typedwave.lab.presets import PRESETS
+from typedwave.lab.recipe import AnyRecipe, PoolRecipe, recipe_of
+from typedwave.lab.record import RECORD, read_record
+from typedwave.models import Config, PoolConfig, config_of
+
+__all__ = [
+    "INTERRUPTED",
+    "STRICT",
+    "Defaults",
+    "add_flags",
+    "add_preset",
+    "add_run",
+    "at_least",
+    "defaults_of",
+    "flagged",
+    "of_flags",
+    "open_run",
+]
+
+INTERRUPTED: Final = 130
+"""As a shell counts a process that SIGINT ended."""
+
+# Errors are ours to word, a flag that is cut short would pass defaults_of() by, and --print_config
+# is ours too.
+STRICT: Final = functools.partial(
+    ArgumentParser, exit_on_error=False, allow_abbrev=False, print_config=None
+)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Where the flags of a network and of its training have their defaults from."""
+
+    name: str
+    config: Config
+    recipe: AnyRecipe
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run that is gone on with."""
+
+
+def defaults_of(arguments: Sequence[str]) -> Defaults:
+    """The preset, config file or run that is asked for, which decides the defaults of all else.
+
+    Raises:
+        ValueError: The file is no config, or no record of a run.
+        OSError: It cannot be read.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--config")
+    parser.add_argument("--network", default="demo")  # a preset of its kind, if no other is named
+    parser.add_argument("--out")
+    parser.add_argument("--resume", action="store_true")
+    with contextlib.suppress(argparse.ArgumentError):
+        asked = parser.parse_known_args(list(arguments))[0]
+        facts = _facts(asked)
+        if asked.config and asked.preset:
+            raise ValueError(
+                "--config and --preset both say where the defaults come from; name one"
+            )
+        if asked.config:
+            return Defaults(Path(asked.config).stem, *read_config(asked.config), facts)
+        if facts and not asked.preset:
+            config, recipe = config_of(facts["network"]), recipe_of(facts["recipe"])
+            return Defaults(facts.get("name", Path(asked.out).name), config, recipe, facts)
+        name: str = asked.preset or asked.network
+        if name in PRESETS and (asked.preset or name != "pool"):  # whose members have no flags
+            return Defaults(name, *PRESETS[name], facts)
+    return Defaults("demo", *PRESETS["demo"])  # the real parser says what is wrong with a flag
+
+
+def _facts(asked: argparse.Namespace) -> Mapping[str, Any]:
+    """The record of the run that is to be gone on with, if there is one yet."""
+    if not (asked.resume and asked.out and (Path(asked.out) / RECORD).exists()):
+        return {}
+    return read_record(asked.out).facts
+
+
+def flagged(argument: str) -> str:
+    """``--n-embd=24`` as ``--n_embd=24``: either is a flag."""
+    name, equals, value = argument.partition("=")
+    return name[:2] + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else argument
+
+
+def add_preset(parser: ArgumentParser, defaults: Defaults) -> None:
+    """Flags for where the defaults of a network come from, and for the network."""
+    preset = defaults.name if defaults.name in PRESETS else None
+    parser.add_argument(
+        "--preset",
+        choices=[*PRESETS, *([] if preset else [None])],  # of which the default has to be one
+        default=preset,
+        help="where the defaults come from",
+        metavar=f"{{{','.join(PRESETS)}}}",
+    )
+    parser.add_argument(
+        "--config",
+        type=str | None,
+        help="a TOML file that they come from: config.toml of a run",
+    )
+    add_flags(parser, defaults.config)
+
+
+def add_flags(parser: ArgumentParser, preset: Config | AnyRecipe) -> None:
+    """Flags for what a preset decides; the members of a pool have none."""
+    if not isinstance(preset, PoolConfig | PoolRecipe):
+        parser.add_class_arguments(type(preset), as_group=True)
+        parser.set_defaults(dataclasses.asdict(preset))
+
+
+def of_flags(preset: Any, options: Namespace) -> Any:
+    """A config or recipe like a preset's, from the flags of the same names."""
+    if isinstance(preset, PoolConfig | PoolRecipe):
+        return preset
+    fields = dataclasses.fields(preset)
+    return type(preset)(**{field.name: options[field.name] for field in fields})
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """The arguments for a run and for other words than its own."""
+    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    parser.add_argument("data", nargs="?", type=str | None, help="words, if not those of the run")
+
+
+def open_run(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoint, Path | None]:
+    """The checkpoint of a run and the words that belong to it.
+
+    What is not needed is None where it cannot be found.
+    """
+    path = Path(run)
+    file = path / CHECKPOINT if path.is_dir() else path
+    checkpoint = load_checkpoint(file)
+    record = file.parent / "run.json"
+    if data is not None:
+        return checkpoint, Path(data)
+    if needed and not record.exists():
+        raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
+    try:
+        corpus = Path(_corpus(record))
+    except (OSError, ValueError):
+        if needed:
+            raise
+        return checkpoint, None
+    return checkpoint, corpus if needed or corpus.exists() else None
+
+
+def _corpus(record: Path) -> str:
+    try:
+        corpus = json.loads(record.read_text(encoding="utf-8"))["corpus"]
+    except (KeyError, TypeError, ValueError):
+        corpus = None
+    if not isinstance(corpus, str):
+        raise ValueError(f"{record} does not say what the words are; name their file as well")
+    return corpus
+
+
+def at_least(least: int, name: str, value: int) -> None:
+    """Refuses a number that is too small."""
+    if value < least:
+        raise ValueError(f"{name} is {value}, but has to be at least {least}")

@@ -1,0 +1,133 @@
+"""Where the trials of a sweep are noted: in a journal or in a database."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+
+__all__ = ["GRACE", "JournalLock", "SweepError", "storage_at"]
+
+GRACE: Final = 30.0
+"""Seconds after which a lock of another machine is taken to be left behind."""
+
+_POLL: Final = 0.002  # seconds
+
+
+class SweepError(ValueError):
+    """A sweep cannot go on as it is asked to."""
+
+
+@contextmanager
+def storage_at(where: str) -> Iterator[BaseStorage]:
+    """The storage, open.
+
+    Args:
+        where: The URL of a database, or else the path of a journal.
+
+    Raises:
+        SweepError: It cannot be opened, or is no storage.
+        OSError: The journal cannot be read or written.
+    """
+    if "://" not in where:
+        yield _journal(where)
+        return
+    # Another worker that writes to a file of SQLite is waited for.
+    wait = {"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {}
+    try:
+        storage = RDBStorage(where, engine_kwargs=wait)
+    except Exception as error:  # of SQLAlchemy, of a driver, or of Optuna
+        reason = (str(error).splitlines() or [""])[0]
+        raise SweepError(f"the storage cannot be opened: {reason}") from None
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _journal(path: str) -> JournalStorage:
+    lock = JournalLock(path)
+    try:
+        lock.acquire()
+        try:
+            _mend(Path(path))
+        finally:
+            lock.release()
+        return JournalStorage(JournalFileBackend(path, lock_obj=lock))
+    except (AssertionError, KeyError, TypeError, ValueError):
+        raise SweepError(f"{path} is not the journal of a sweep, or is damaged") from None
+
+
+def _mend(path: Path) -> None:
+    """Takes away a last line that is not whole: of a machine that stopped, or a full disk."""
+    text = path.read_bytes() if path.exists() else b""
+    if text and not text.startswith(b'{"op_code":'):
+        raise ValueError  # not ours to mend
+    if text and not text.endswith(b"\n"):
+        os.truncate(path, text.rfind(b"\n") + 1)
+
+
+class JournalLock(BaseJournalFileLock):
+    """A lock that is free at once when the process that held it was killed on this machine.
+
+    Optuna's own is waited for half a minute then. This one is two: one that the system lets go with
+    a process, among those of a machine; and a link among machines, which says whose it is. Whoever
+    holds the first knows that a link of this machine was left behind.
+
+    Args:
+        path: Of the journal.
+        grace: Seconds after which a link of another machine is taken to be left behind.
+    """
+
+    def __init__(self, path: str, *, grace: float = GRACE) -> None:
+        self._host = socket.gethostname()
+        self._here = FileLock(f"{path}.{self._host}.lock", poll_interval=_POLL)
+        self._link = Path(f"{path}.lock")
+        self._grace = grace
+        self._owner = ""
+
+    def acquire(self) -> bool:
+        """Waits until the lock is ours."""
+        self._here.acquire()
+        try:
+            seen, since = "", time.monotonic()
+            while os.name != "nt" and not self._linked():  # where links need a privilege
+                with suppress(FileNotFoundError):
+                    owner = os.readlink(self._link)
+                    if owner != seen:
+                        seen, since = owner, time.monotonic()
+                    if self._left_behind(owner, time.monotonic() - since):
+                        self._link.unlink()
+                        continue
+                    time.sleep(_POLL)
+        except BaseException:
+            self._here.release()
+            raise
+        return True
+
+    def _linked(self) -> bool:
+        self._owner = f"{self._host}/{uuid.uuid4().hex}"
+        try:
+            self._link.symlink_to(self._owner)
+        except FileExistsError:
+            return False
+        return True
+
+    def _left_behind(self, owner: str, seconds: float) -> bool:
+        return owner.partition("/")[0] == self._host or seconds > self._grace
+
+    def release(self) -> None:
+        """Lets it go."""
+        with suppress(OSError):
+            if os.readlink(self._link) == self._owner:  # and not another's, who waited too long
+                self._link.unlink()
+        self._here.release()
