@@ -135,7 +135,8 @@ def test_the_columns_of_a_table_are_of_one_width():
         Trial(8, "waiting", {"dilations": (1, 2)}, None, 0, None, 0, "", 0),
     ]
     assert sweeping._table(trials, ["n_hidden", "clip", "dilations"]) == [
-        "trial  state       loss  points  parameters  seconds  n_hidden     clip  dilations  remark",
+        "trial  state       loss  points  parameters  seconds  n_hidden     clip  dilations  "
+        "remark",
         "   10  finished  2.0000      12      12,345      1.0         4  0.01235             "
         "at the 2. attempt",
         "    9  failed                12                  0.1         4  0.01235             no",

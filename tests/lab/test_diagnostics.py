@@ -395,7 +395,7 @@ def test_updates_are_those_of_the_points_in_the_order_of_the_network(tmp_path):
     updates = [
         {"layers.5.bias": 0.5, "layers.2.weight": 0.25, "layers.0.weight": 0.125},
         {"layers.5.bias": math.inf, "layers.2.weight": 0.0, "layers.0.weight": math.nan},
-        {"layers.2.weight": 0.03125},
+        {"of.another": 1.0, "layers.2.weight": 0.03125, "layers.3.weight": 1.0},
     ]
     text = ""
     for number, each in enumerate(updates):
@@ -404,8 +404,10 @@ def test_updates_are_those_of_the_points_in_the_order_of_the_network(tmp_path):
     (tmp_path / "run" / METRICS).write_text(text)
     found = updates_of(read_record(tmp_path / "run"))
     assert found.steps.tolist() == [2, 4, 6]
-    assert list(found.ratios) == ["layers.0.weight", "layers.2.weight", "layers.5.bias"]
-    expected = [[0.125, math.nan, math.nan], [0.25, 0.0, 0.03125], [0.5, math.nan, math.nan]]
+    names = ["layers.0.weight", "layers.2.weight", "layers.3.weight", "layers.5.bias"]
+    assert list(found.ratios) == names
+    none = math.nan
+    expected = [[0.125, none, none], [0.25, 0.0, 0.03125], [none, none, 1.0], [0.5, none, none]]
     assert np.array_equal(np.stack([*found.ratios.values()]), expected, equal_nan=True)
     assert found.matrices == ("layers.0.weight", "layers.2.weight")
 

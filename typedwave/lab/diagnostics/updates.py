@@ -19,7 +19,7 @@ class Updates:
 
     Attributes:
         steps: ``(N,)``: how many steps were done.
-        ratios: By parameter, in the order of the network, ``(N,)``: the standard deviation of the
+        ratios: By parameter of the network, in its order, ``(N,)``: the standard deviation of the
             last update by that of the parameter; NaN where there is no such number.
         matrices: The parameters that are matrices or more. Of biases and gains, all of which start
             at one number, the ratio says little.

@@ -200,7 +200,7 @@ class _Attempt:
             self.stop = Ended(reason="the time of the sweep was over", again=True)
         elif limit is not None and experiment.seconds > limit:
             self.stop = Ended(pruned=True, reason=f"its {limit:g} seconds were over")
-        elif ours and self.trial.should_prune():
+        elif self.trial.should_prune():
             self.stop = Ended(pruned=True, reason=f"it did not look good at point {place}")
         return self.stop is not None
 
