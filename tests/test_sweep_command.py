@@ -65,7 +65,8 @@ def asked(monkeypatch) -> dict:
         watch(search.trials() if (search.folder / "sweep.json").exists() else [])
         time.sleep(found.get("pause", 0.0))
         trials = search.work()
-        watch(sorted(trials, key=lambda trial: trial.number))
+        for _ in range(2):
+            watch(sorted(trials, key=lambda trial: trial.number))
         return trials
 
     monkeypatch.setattr(Search, "run", here)
@@ -142,6 +143,16 @@ def test_the_columns_of_a_table_are_of_one_width():
         "    9  failed                12                  0.1         4  0.01235             no",
         "    8  waiting                0                  0.0                           1,2",
     ]
+
+
+def test_what_runs_is_above_what_ended():
+    trials = [
+        Trial(1, "finished", {}, 2.0, 0, None, 0, "", 1),
+        Trial(2, "running", {}, 3.0, 0, None, 0, "", 1),
+        Trial(3, "finished", {}, 1.0, 0, None, 0, "", 1),
+        Trial(4, "running", {}, None, 0, None, 0, "", 1),
+    ]
+    assert [trial.number for trial in sweeping._running_first(trials)] == [2, 4, 3, 1]
 
 
 def test_a_sweep_as_json_is_json_on_stdout_and_nothing_else(capsys, tmp_path, space, words, asked):

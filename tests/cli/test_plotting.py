@@ -140,9 +140,11 @@ def test_flags_reach_the_picture(runs, capsys, tmp_path, monkeypatch):
     legend = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert legend[0].startswith("hierarchical (2 runs): ")
     assert legend[1:] == ["train, mean of 4 steps", "validation"]
-    one = runs / "networks" / "1"
-    prints(capsys, one, "--kind", "activations", "--words", "1", "--out", tmp_path)
-    assert figures[1].get_suptitle() == "tiny: activations, 1 word of validation"
+    many = tmp_path / "many.txt"
+    many.write_text("\n".join(WORDS * 3), encoding="utf-8")
+    one, of_three = runs / "networks" / "1", ["--words", "3", "--data", many]
+    prints(capsys, one, "--kind", "activations", *of_three, "--out", tmp_path)
+    assert figures[1].get_suptitle() == "tiny: activations, 3 words of validation"
 
 
 def test_words_can_be_somewhere_else(runs, capsys, tmp_path):

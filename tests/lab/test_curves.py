@@ -206,6 +206,13 @@ def test_the_one_number_in_which_groups_differ_is_found():
     assert found == ("muon_rate", [0.5, 0.25, 1.0])
 
 
+def test_the_seeds_of_the_groups_are_no_difference():
+    assert differing_number(of(rated(0.5, seed=1), rated(0.25, seed=2))) == (
+        "muon_rate",
+        [0.5, 0.25],
+    )
+
+
 @pytest.mark.parametrize(
     "runs",
     [

@@ -179,6 +179,21 @@ def test_too_few_words_are_an_error_of_the_corpus():
         Experiment(WORDS[:5], CONFIG, Recipe(steps=1))
 
 
+def test_a_matrix_of_a_single_number_has_no_deviation_and_gives_no_warning():
+    config = NetworkConfig(network="flat", context=1, n_embd=1, n_hidden=1)
+    experiment = Experiment(WORDS, config, Recipe(steps=2, batch_size=4))
+    for point in experiment.points():
+        assert point.updates.keys() == {"layers.0.weight", "layers.5.weight"}
+
+
+def test_a_matrix_of_zeros_has_no_ratio():
+    experiment = experiment_of(2)
+    torch.nn.init.zeros_(experiment.network.layers[0].weight)
+    first, second = experiment.points()
+    assert "layers.0.weight" not in first.updates
+    assert first.updates.keys() < second.updates.keys()
+
+
 def test_a_loss_that_diverges_is_not_hidden():
     experiment = Experiment(WORDS, CONFIG, Recipe(steps=60, batch_size=4, learning_rate=1e30))
     with pytest.raises(DivergedError):

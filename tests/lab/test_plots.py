@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import pyplot
+from matplotlib import colormaps, pyplot
 from matplotlib.colors import to_hex
 from tiny_networks import EVERY, LEARNING, VOCABULARY, WORDS, made
 
@@ -15,8 +15,11 @@ from typedwave.lab.diagnostics import (
     Activation,
     EmbeddingMap,
     Histogram,
+    NetworkGradients,
     PlaceLosses,
     Updates,
+    Values,
+    WeightGradient,
     activations_of,
     gradients_of,
     losses_by_place,
@@ -133,7 +136,9 @@ def test_a_run_alone_has_no_band_and_is_called_by_its_name(tmp_path):
 
 
 def test_a_group_alone_is_called_by_its_kind():
-    assert told(draw_curves([group("gru", runs=2)], window=1))[0] == "gru (2 runs): 2.0000"
+    figure = draw_curves([group("gru", runs=2)], window=1)
+    assert told(figure)[0] == "gru (2 runs): 2.0000"
+    assert figure.axes[0].get_title(loc="left") == "band: from the lowest run to the highest"
 
 
 def test_a_shorter_run_is_a_line_with_a_cross_at_its_end(tmp_path):
@@ -394,6 +399,13 @@ def test_gradients_of_which_none_is_in_proportion_to_anything_can_be_drawn(tmp_p
     drawable(draw_gradients(gradients, title=""), tmp_path)
 
 
+def test_gradients_none_of_which_is_there_can_be_drawn(tmp_path):
+    nothing = Histogram(np.array([-0.5, 0.5]), np.array([3]))
+    weight = WeightGradient("w", "Parameter", 3, 0.0, 0.0, nothing, shape=(3, 1), ratio=0.0)
+    layer = Values("x", "Linear", 3, 0.0, 0.0, nothing)
+    drawable(draw_gradients(NetworkGradients((layer,), (weight,)), title=""), tmp_path)
+
+
 # updates
 
 
@@ -568,7 +580,8 @@ def test_dollars_are_dollars(tmp_path):
 def test_colours_go_from_dark_to_light():
     sums = [sum(by_depth(number, 5)[:3]) for number in range(5)]
     assert sums == sorted(sums)
-    assert by_depth(0, 1) == by_depth(0, 5)
+    assert by_depth(0, 1) == by_depth(0, 5) == colormaps["viridis"](0.0)
+    assert by_depth(4, 5) == colormaps["viridis"](0.85)  # what is lighter is not seen on white
 
 
 def test_a_picture_is_written_whole_in_the_format_of_its_ending(tmp_path):

@@ -42,6 +42,7 @@ KINDS = {
         WINDOWS["hierarchical"],  # a point every 3 steps, a piece every 2
         Recipe(steps=120, batch_size=5, momentum=0.9, clip=1.0, schedule="cosine", warm_up=0.1),
     ),
+    "brief": (WINDOWS["hierarchical"], Recipe(steps=9, batch_size=5)),
     "words": (_DROPPING, WordsRecipe(epochs=8, batch_size=4, accumulate=2)),
     "taught": (
         SEQUENCES["rnn"],
@@ -172,13 +173,10 @@ def test_an_interrupted_run_says_where_it_goes_on_from(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EndedError])
 @pytest.mark.parametrize("at", [(0,), (2,), (None, 0), (None, 2)])
 def test_what_is_trained_on_the_way_is_gone_on_with_too(kind, error, at, tmp_path):
-    if kind == "pool" and None in at:
-        at = (3, 5)  # its second member is counted in one step
     expected, folder = whole(kind, tmp_path), tmp_path / "run"
-    if kind == "pool":
-        parts = [at[:1], at[1:]] if len(at) > 1 else [at]
-    else:
-        parts = [at]
+    parts = [at]
+    if kind == "pool" and None in at:  # its second member is counted in one step
+        parts = [(3,), (5,)]
     for part in parts:
         options = {"watch": stopping(*part, error=error), "resume": True}
         if error is KeyboardInterrupt:
@@ -317,7 +315,7 @@ DAMAGES = {
 def test_where_the_newest_state_is_damaged_the_one_before_is_taken_and_it_is_said(
     stopped, tmp_path, damage
 ):
-    (newest, before), said = state_files(stopped), []
+    newest, said = state_files(stopped)[0], []
     damage(newest)
     train(stopped, "examples", resume=True, say=said.append)
     assert said[1].startswith(DAMAGES[damage].format(newest))
@@ -482,6 +480,43 @@ def test_a_pool_of_other_members_is_refused(tmp_path):
         )
 
 
+def taught_by(teacher, folder, **options):
+    """A run whose teacher is given, if one is."""
+    return Run(folder, WORDS, corpus="friends", teacher=teacher, save_every=0, **options).train(
+        *KINDS["taught"], "taught"
+    )
+
+
+def test_a_run_with_a_teacher_that_was_given_is_gone_on_with_by_the_same_one_only(tmp_path):
+    config, recipe = PRESETS["tiny"]
+    for name, seed in (("teacher", 1), ("another", 2)):
+        how = dataclasses.replace(recipe, seed=seed)
+        Run(tmp_path / name, WORDS, corpus="").train(config, how, name)
+    taught_by(tmp_path / "teacher", tmp_path / "whole")
+    folder = tmp_path / "run"
+    taught_by(tmp_path / "teacher", folder, watch=stopping(4))
+    before = contents(folder)
+    for other_one in (None, tmp_path / "another"):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+            taught_by(other_one, folder, resume=True)
+        assert str(caught.value) == (
+            f"the teacher given to the run in {folder} was {tmp_path}/teacher; go on so"
+        )
+        assert contents(folder) == before
+    (tmp_path / "teacher").rename(tmp_path / "moved")  # it is the same one wherever it lies
+    taught_by(tmp_path / "moved", folder, resume=True)
+    assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+def test_a_run_that_trained_its_teacher_is_given_none(tmp_path):
+    Run(tmp_path / "teacher", WORDS, corpus="").train(*PRESETS["tiny"], "tiny")
+    folder = tmp_path / "run"
+    train(folder, "taught", watch=stopping(None, 4))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
+        taught_by(tmp_path / "teacher", folder, resume=True)
+    assert str(caught.value) == f"the teacher given to the run in {folder} was none; go on so"
+
+
 # two at once
 
 
@@ -540,7 +575,7 @@ def test_another_process_is_refused_on_the_command_line(stopped, tmp_path):
 # a full disk
 
 
-@pytest.mark.parametrize("kind", ["examples", "pool"])
+@pytest.mark.parametrize("kind", ["brief", "pool"])
 @pytest.mark.parametrize("limit", [0, 200, 700, 1_500, 2_500, 4_000, 6_000])
 def test_where_no_file_can_be_larger_it_is_one_error_and_gone_on_with_later(tmp_path, kind, limit):
     expected, folder = whole(kind, tmp_path), tmp_path / "run"
@@ -576,25 +611,32 @@ def _full(event: str, arguments: tuple) -> None:
 sys.addaudithook(_full)
 
 
-@pytest.mark.parametrize("kind", ["examples", "pool", "taught"])
+def full_at(touch: int, folder: Path, kind: str) -> OSError | None:
+    _BELOW[:], _FULL_AT[:] = [str(folder)], [touch]
+    try:
+        train(folder, kind)
+    except OSError as error:
+        return error
+    finally:
+        _FULL_AT.clear()
+    return None
+
+
+@pytest.mark.parametrize("kind", ["brief", "pool", "taught"])
 def test_from_whatever_moment_the_disk_is_full_it_is_one_error_and_gone_on_with_later(
     tmp_path, kind
 ):
     expected = whole(kind, tmp_path)
-    step = {"examples": 29, "pool": 5, "taught": 7}[kind]
+    step = {"brief": 5, "pool": 9, "taught": 8}[kind]
     for touch in range(0, 10_000, 1 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else step):
         folder = tmp_path / f"run-{touch}"
         folder.mkdir()
-        _BELOW[:], _FULL_AT[:] = [str(folder)], [touch]
-        try:
-            train(folder, kind)
-            break  # it has not so many touches
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-            assert Path(error.filename).is_relative_to(folder)
-            assert not Path(error.filename).name.startswith(".new-")
-        finally:
-            _FULL_AT.clear()
+        error = full_at(touch, folder, kind)
+        if error is None:  # it has not so many touches
+            break
+        assert error.errno == errno.ENOSPC
+        assert Path(error.filename).is_relative_to(folder)
+        assert not Path(error.filename).name.startswith(".new-")
         assert not [name for name in contents(folder) if ".new-" in name]
         train(folder, kind, resume=True)
         assert outcome(folder) == expected, f"full from touch {touch} on"

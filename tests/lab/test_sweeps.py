@@ -279,6 +279,28 @@ def test_the_points_of_a_teacher_are_not_those_of_the_trial(tmp_path, monkeypatc
     assert (trial.state, trial.points, trial.loss) == ("finished", 2, 0.25)
 
 
+def test_the_points_of_an_attempt_before_are_told_again(tmp_path, monkeypatch):
+    class GoneOnWith(pretended(lambda config, recipe: [])):
+        def train(self, config, recipe, name):
+            curve = [SimpleNamespace(validation=loss) for loss in (9.0, 8.0)]
+            experiment = SimpleNamespace(
+                network=SimpleNamespace(config=config), recipe=recipe, curve=curve, step=3, steps=3
+            )
+
+            def points():
+                curve.append(SimpleNamespace(validation=7.0))
+                yield curve[-1]
+
+            self.watch(experiment, points())
+            return {"losses": {"validation": 7.0}}
+
+    monkeypatch.setattr(worker, "Run", GoneOnWith)
+    ours = search(tmp_path, trials=1)
+    assert ours.work()[0].points == 3
+    with ours.opened() as ledger:
+        assert ledger.attempts()[0].intermediate_values == {1: 9.0, 2: 8.0, 3: 7.0}
+
+
 def test_the_loss_may_be_of_unseen_words(tmp_path, pretend):
     pretend(lambda config, recipe: [1.0, 0.5])
     words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
@@ -693,6 +715,7 @@ def test_whose_lock_is_held_lives_and_whose_sign_changes(tmp_path, monkeypatch):
         assert not deaths.happened(attempt(3, worker=name, alive=1.0))
         clock.now += 1
         assert deaths.happened(attempt(2, worker=name, alive=1.0))
+        clock.now += 60
         assert not deaths.happened(attempt(3, worker=name, alive=2.0))
         clock.now += 61
         assert deaths.happened(attempt(3, worker=name, alive=2.0))
@@ -809,7 +832,8 @@ def test_a_line_that_was_cut_off_is_taken_from_the_journal(tmp_path, pretend):
     assert all(json.loads(line) for line in journal.read_bytes().splitlines())
 
 
-def test_a_lock_that_a_killed_process_left_here_is_free_at_once(tmp_path):
+def test_a_lock_that_a_killed_process_left_here_is_free_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("typedwave.lab.sweeps.storage.time.sleep", None)  # it is not waited for
     lock = JournalLock(str(tmp_path / "journal"))
     (tmp_path / "journal.lock").symlink_to(f"{socket.gethostname()}/dead")
     assert lock.acquire()
@@ -856,7 +880,7 @@ def test_a_lock_is_held_by_one(tmp_path):
 
 def test_what_is_no_journal_is_refused(tmp_path):
     path = tmp_path / "letter.txt"
-    for text in ("Dear sir,\n", "3\n", "{}\n", '{"op_code": 77}\n'):
+    for text in ("Dear sir,\n", "3\n", "{}\n", '{"op_code": 77}\n', '{"to": "you'):
         path.write_text(text, encoding="utf-8")
         message = refused(SweepError, search(tmp_path / "new", storage=str(path)).work)
         assert message == f"{path} is not the journal of a sweep, or is damaged"
