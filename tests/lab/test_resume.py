@@ -500,7 +500,8 @@ def test_a_run_with_a_teacher_that_was_given_is_gone_on_with_by_the_same_one_onl
         with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
             taught_by(other_one, folder, resume=True)
         assert str(caught.value) == (
-            f"the teacher given to the run in {folder} was {tmp_path}/teacher; go on so"
+            f"the teacher given to the run in {folder} was that in {tmp_path}/teacher, as it was "
+            "then; go on so"
         )
         assert contents(folder) == before
     (tmp_path / "teacher").rename(tmp_path / "moved")  # it is the same one wherever it lies
@@ -734,6 +735,17 @@ def test_a_preset_is_gone_on_with_with_its_name_or_without(
         interrupted(monkeypatch, *begin, after=2)
         assert command("train", words, "--out", folder, "--resume", *more) == 0
         assert outcome(folder) == outcome(expected)
+
+
+def test_the_teacher_that_was_given_need_not_be_named_again(capsys, tmp_path, words, monkeypatch):
+    monkeypatch.setitem(PRESETS, "student", KINDS["taught"])
+    assert command("train", words, "--preset", "tiny", "--out", tmp_path / "teacher") == 0
+    begin = ["train", words, "--preset", "student", "--teacher_run", tmp_path / "teacher"]
+    assert command(*begin, "--out", tmp_path / "whole") == 0
+    folder = tmp_path / "run"
+    interrupted(monkeypatch, *begin, "--out", folder, after=2)
+    assert command("train", "--out", folder, "--resume") == 0
+    assert outcome(folder) == outcome(tmp_path / "whole")
 
 
 def test_resume_of_a_finished_run_says_so(capsys, tmp_path, words):
