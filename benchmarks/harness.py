@@ -1,9 +1,10 @@
 """What a run costs beside its training steps: metrics, states, progress and checks.
 
 A run of the preset ``demo`` as `typedwave train` makes it, into a temporary folder. After each of
-its points the same number of steps is done by bare loops of the same step on the same kind of batch,
-so that a machine that changes its speed changes it for all. The evaluations at the points are not
-counted as the run's cost, but told: whoever wants a curve pays for them in a bare loop too.
+its points the same number of steps is done by bare loops of the same step on the same kind of
+batch, so that a machine that changes its speed changes it for all. The evaluations at the points
+are not counted as the run's cost, but told: whoever wants a curve pays for them in a bare loop
+too.
 """
 
 import argparse

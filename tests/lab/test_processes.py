@@ -173,8 +173,10 @@ def test_torchrun_trains_as_one_process_does_and_says_it_once(tmp_path):
         2: ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"],
     }.items():
         done = subprocess.run(
-            [sys.executable, *starter, "typedwave", "train", str(words), *flags]
-            + ["--out", str(tmp_path / str(count)), "--device", "auto"],
+            [
+                *(sys.executable, *starter, "typedwave", "train", str(words), *flags),
+                *("--out", str(tmp_path / str(count)), "--device", "auto"),
+            ],
             capture_output=True,
             text=True,
             check=True,
