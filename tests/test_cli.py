@@ -356,7 +356,7 @@ def test_sample_needs_no_corpus_unless_words_are_to_be_new(capsys, trained, tmp_
     assert prints(capsys, "sample", alone) == prints(capsys, "sample", trained)
     for command in (["sample", alone, "--new"], ["eval", alone]):
         assert fails(capsys, *command) == (
-            f"there is no run.json beside {alone}; name the file of words as well"
+            f"there is no run.json beside {alone}; name the file of words as data"
         )
 
 
@@ -570,15 +570,39 @@ def test_a_network_of_nan_is_refused_by_sample(capsys, trained, tmp_path):
     )
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", '{"corpus": 5}'])
-def test_a_record_that_does_not_name_the_words_is_named(capsys, trained, tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("{}", "does not say what the words are; name their file as data"),
+        ('{"corpus": 5}', "does not say what the words are; name their file as data"),
+        ("[]", "is not the record of a run: it holds no names with values"),
+        ("null", "is not the record of a run: it holds no names with values"),
+        ("", "is not the record of a run: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_a_record_that_does_not_name_the_words_is_named(capsys, trained, tmp_path, text, error):
     (tmp_path / "checkpoint.safetensors").write_bytes(
         (trained / "checkpoint.safetensors").read_bytes()
     )
     (tmp_path / "run.json").write_text(text)
-    assert fails(capsys, "eval", tmp_path) == (
-        f"{tmp_path}/run.json does not say what the words are; name their file as well"
+    assert fails(capsys, "eval", tmp_path) == f"{tmp_path}/run.json {error}"
+    assert len(prints(capsys, "sample", tmp_path, "--count", "3").splitlines()) == 3
+
+
+def test_words_that_are_others_by_now_are_not_taken_for_those_of_a_run(capsys, tmp_path, words):
+    other = tmp_path / "words.txt"
+    other.write_bytes(words.read_bytes())
+    assert run([*map(str, ["train", other, *TINY, "--out", tmp_path / "run"])]) == 0
+    capsys.readouterr()
+    starred = prints(capsys, "sample", tmp_path / "run", "--count", "200")
+    assert " *" in starred
+    other.write_text("\n".join(reversed(WORDS)))
+    assert fails(capsys, "eval", tmp_path / "run") == (
+        f"{other} has other words than {tmp_path / 'run'} was trained on; name their file as data"
     )
+    drawn = prints(capsys, "sample", tmp_path / "run", "--count", "200")
+    assert drawn == starred.replace(" *", "")
+    prints(capsys, "eval", tmp_path / "run", other)
 
 
 def test_a_batch_of_one_is_refused_by_the_layer_that_cannot_take_it(capsys, tmp_path, words):

@@ -16,6 +16,7 @@ from typedwave.lab.comparison import compare, groups_of, losses_of_groups
 from typedwave.lab.corpus import Vocabulary, examples, split
 from typedwave.lab.recipe import Recipe, fields_of
 from typedwave.lab.record import read_record, write_record
+from typedwave.lab.run import Run
 from typedwave.lab.verdict import tables, verdict
 from typedwave.models import NetworkConfig, build
 
@@ -38,18 +39,13 @@ def write(folder: Path, config: NetworkConfig, seed: int, loss: float, **facts: 
         {
             "name": folder.name,
             "corpus": "words.txt",
-            "words_sha256": _sha256(WORDS),
+            "words_sha256": hashlib.sha256("\n".join(WORDS).encode()).hexdigest(),
             "network": dataclasses.asdict(config),
             "recipe": fields_of(recipe),
             "losses": {"validation": loss, "test": loss + 0.5, "unseen": loss + 0.25},
             **facts,
         },
     )
-
-
-def _sha256(words: list[str]) -> str:
-    joined = "\n".join(word for part in split(words) for word in part)
-    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 @pytest.fixture
@@ -228,6 +224,30 @@ def test_other_words_are_asked_for_by_name(capsys, loss):
     assert last.startswith("With the same networks and other words like these, n_embd=2 n_hidden=3")
 
 
+def test_runs_that_were_trained_are_asked_for_other_words(capsys, tmp_path):
+    corpus = tmp_path / "words.txt"
+    corpus.write_text("\n".join(WORDS), encoding="utf-8")
+    for config, name in ((SMALL, "small"), (LARGE, "large")):
+        for seed in (1, 2):
+            training = Run(tmp_path / name / str(seed), WORDS, corpus=str(corpus))
+            training.train(config, Recipe(steps=3, seed=seed), name)
+    arguments = [str(tmp_path / "small"), "--against", str(tmp_path / "large")]
+    found = json.loads(prints(capsys, *arguments, "--words", "--json"))
+    small, large = found["groups"]
+    apart = small["summary"]["mean"] - large["summary"]["mean"]
+    assert small["words"]["mean"] == pytest.approx(apart, abs=1e-6)
+    assert small["words"]["words"] == len(split(WORDS).validation)
+
+
+@pytest.mark.usefixtures("networks")
+def test_the_unseen_of_words_that_are_all_seen_are_refused(capsys):
+    Path("twice.txt").write_text("\n".join(["anna"] * 20), encoding="utf-8")
+    arguments = ["small", "large", "--words", "--loss", "unseen", "--data", "twice.txt"]
+    assert fails(capsys, *arguments) == (
+        "each validation word of twice.txt is in train as well; none is unseen"
+    )
+
+
 def _network(folder: Path):
     from typedwave.lab.checkpoint import load_checkpoint
 
@@ -238,13 +258,23 @@ def _network(folder: Path):
 def test_words_that_changed_since_are_refused(capsys):
     Path("words.txt").write_text("\n".join(WORDS[1:]), encoding="utf-8")
     assert fails(capsys, "small", "large", "--words") == (
-        "the words in words.txt are not those that small/seed-1 is trained on"
+        "words.txt has other words than small/seed-1 was trained on; name their file as data"
     )
 
 
 @pytest.mark.usefixtures("runs")
 def test_words_that_are_gone_are_named(capsys):
-    assert fails(capsys, "small", "large", "--words") == "words.txt: No such file or directory"
+    assert fails(capsys, "small", "large", "--words") == (
+        "the words of small/seed-1 are not at words.txt; name their file as data"
+    )
+
+
+@pytest.mark.usefixtures("networks")
+def test_words_that_were_moved_can_be_named(capsys):
+    arguments = ["small", "--against", "large", "--words"]
+    found = prints(capsys, *arguments)
+    Path("words.txt").rename("moved.txt")
+    assert prints(capsys, *arguments, "--data", "moved.txt") == found
 
 
 @pytest.mark.usefixtures("runs")

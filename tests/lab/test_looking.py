@@ -83,7 +83,7 @@ def test_words_that_are_gone_or_others_are_told(tmp_path):
     )
     look = Look(write_run(tmp_path / "untold", corpus=None))
     assert message_of(look.activations) == (
-        f"the words of {tmp_path / 'untold'} are not at None; name their file as data"
+        f"{tmp_path / 'untold'}/run.json does not say what the words are; name their file as data"
     )
     record = write_run(tmp_path / "mine", corpus=str(corpus))
     corpus.write_text("\n".join([*WORDS, "eve"]))

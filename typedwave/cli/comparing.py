@@ -1,12 +1,10 @@
 """``typedwave compare``."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from jsonargparse import ArgumentParser, Namespace
@@ -22,8 +20,8 @@ from typedwave.lab.comparison import (
     is_finished,
     losses_of_groups,
 )
-from typedwave.lab.corpus import Splits, read_words, split
-from typedwave.lab.experiment import tensors_of
+from typedwave.lab.corpus import read_words, split
+from typedwave.lab.evaluation import data_of
 from typedwave.lab.record import Record, find_runs, read_record
 from typedwave.lab.verdict import tables, verdict, verdict_of_words
 
@@ -50,6 +48,9 @@ def parser() -> ArgumentParser:
         help="ask other words than these as well: evaluates the networks word by word",
     )
     comparing.add_argument(
+        "--data", type=str | None, help="the words, if not those of the runs, for --words"
+    )
+    comparing.add_argument(
         "--finished", action="store_true", help="leave out runs that are not finished"
     )
     return comparing
@@ -62,7 +63,7 @@ def run(options: Namespace) -> int:
     losses = losses_of_groups(every, options.loss)
     against = None if reference is None else losses[-1]
     comparison = compare(losses[: len(groups)], against=against, loss=options.loss)
-    words = _by_word(every, comparison) if options.words else {}
+    words = _by_word(every, comparison, options.data) if options.words else {}
     if options.json:
         print(json.dumps(_facts(every, comparison, words)))
         return 0
@@ -117,35 +118,24 @@ def _records(paths: Sequence[str], finished: bool) -> list[Record]:
     return kept
 
 
-def _by_word(groups: Sequence[Group], comparison: Comparison) -> dict[str, WordDifference]:
+def _by_word(
+    groups: Sequence[Group], comparison: Comparison, data: str | None
+) -> dict[str, WordDifference]:
     """By the label of a group, how far its networks are from those of the reference."""
-    splits = _splits(groups[0].records[0])
-    seen = frozenset(splits.train)
-    parts = {
-        **splits._asdict(),
-        "unseen": tuple(word for word in splits.validation if word not in seen),
-    }
-    words: tuple[str, ...] = parts[comparison.loss]
+    corpus = groups[0].records[0].words() if data is None else read_words(data)
+    parts = split(corpus).parts
+    if comparison.loss not in parts:
+        raise ValueError(f"each validation word of {data} is in train as well; none is unseen")
+    words = parts[comparison.loss]
 
     def losses(record: Record) -> Any:
         checkpoint = load_checkpoint(record.folder / CHECKPOINT)
-        # As if they were all the words, so that no others are made to tensors.
-        data = tensors_of(checkpoint.network, checkpoint.vocabulary, Splits((), words, ()))
-        return losses_by_word(checkpoint.network, data["validation"])
+        network = checkpoint.network
+        return losses_by_word(network, data_of(network, checkpoint.vocabulary, words))
 
     found = {group.label: [losses(record) for record in group.records] for group in groups}
     reference = found.pop(comparison.reference)
     return {label: difference_of_words(each, reference, words) for label, each in found.items()}
-
-
-def _splits(record: Record) -> Splits:
-    """The words of a run, if they are still where it found them."""
-    corpus = Path(record.facts["corpus"])
-    splits = split(read_words(corpus))
-    joined = "\n".join(word for part in splits for word in part)
-    if hashlib.sha256(joined.encode()).hexdigest() != record.facts["words_sha256"]:
-        raise ValueError(f"the words in {corpus} are not those that {record.folder} is trained on")
-    return splits
 
 
 def _facts(

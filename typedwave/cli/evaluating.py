@@ -5,7 +5,7 @@ import json
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, add_run, open_run
-from typedwave.lab.corpus import read_words, split
+from typedwave.lab.corpus import split
 from typedwave.lab.experiment import losses_of
 from typedwave.lab.run import told
 
@@ -21,8 +21,7 @@ def parser() -> ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Prints the losses."""
-    checkpoint, corpus = open_run(options.run, options.data)
-    assert corpus is not None
-    losses = losses_of(checkpoint.network, checkpoint.vocabulary, split(read_words(corpus)))
-    print(json.dumps({"corpus": str(corpus), "losses": losses}) if options.json else told(losses))
+    checkpoint, corpus, words = open_run(options.run, options.data)
+    losses = losses_of(checkpoint.network, checkpoint.vocabulary, split(words))
+    print(json.dumps({"corpus": corpus, "losses": losses}) if options.json else told(losses))
     return 0

@@ -6,8 +6,9 @@ import json
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from typedwave.cli.options import STRICT, Defaults, add_preset, at_least, of_flags, open_run
+from typedwave.cli.options import STRICT, Defaults, add_preset, at_least, checkpoint_at, of_flags
 from typedwave.inspect import table
+from typedwave.lab.checkpoint import load_checkpoint
 from typedwave.models import NGramConfig, PoolConfig, network_of
 
 __all__ = ["parser", "run"]
@@ -38,7 +39,7 @@ def run(options: Namespace, defaults: Defaults) -> int:
             raise ValueError("n-grams have no shape before they are counted; name a run of them")
         network = network_of(config, vocab_size=options.vocab_size, device="meta")
     else:
-        network = open_run(options.run, None, needed=False)[0].network.to("meta")
+        network = load_checkpoint(checkpoint_at(options.run)).network.to("meta")
     shape = (options.batch_size, getattr(network, "context", options.length))
     found = table(network, torch.zeros(shape, dtype=torch.int64, device="meta"))
     print(json.dumps(dataclasses.asdict(found)) if options.json else found)

@@ -4,19 +4,19 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
 from typedwave.lab.config_file import read_config
+from typedwave.lab.corpus import read_words
 from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import AnyRecipe, PoolRecipe, recipe_of
-from typedwave.lab.record import RECORD, read_record
+from typedwave.lab.record import RECORD, read_facts, read_record, words_of
 from typedwave.models import Config, PoolConfig, config_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "add_preset",
     "add_run",
     "at_least",
+    "checkpoint_at",
     "defaults_of",
     "flagged",
     "of_flags",
@@ -137,36 +138,39 @@ def add_run(parser: ArgumentParser) -> None:
     parser.add_argument("data", nargs="?", type=str | None, help="words, if not those of the run")
 
 
-def open_run(run: str, data: str | None, *, needed: bool = True) -> tuple[Checkpoint, Path | None]:
-    """The checkpoint of a run and the words that belong to it.
-
-    What is not needed is None where it cannot be found.
-    """
+def checkpoint_at(run: str) -> Path:
+    """The file of a checkpoint that is named by its own path or by the folder of its run."""
     path = Path(run)
-    file = path / CHECKPOINT if path.is_dir() else path
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+class Opened(NamedTuple):
+    """A trained network and the words that belong to it."""
+
+    checkpoint: Checkpoint
+    corpus: str
+    words: list[str]
+
+
+def open_run(run: str, data: str | None, *, needed: bool = True) -> Opened:
+    """The checkpoint of a run and the words that were named, or those that it was trained on.
+
+    Words that are not needed are none where they cannot be found.
+    """
+    file = checkpoint_at(run)
     checkpoint = load_checkpoint(file)
-    record = file.parent / "run.json"
     if data is not None:
-        return checkpoint, Path(data)
-    if needed and not record.exists():
-        raise ValueError(f"there is no run.json beside {file}; name the file of words as well")
+        return Opened(checkpoint, data, read_words(data))
+    record = file.parent / RECORD
     try:
-        corpus = Path(_corpus(record))
+        if not record.exists():
+            raise ValueError(f"there is no {RECORD} beside {file}; name the file of words as data")
+        facts = read_facts(record)
+        return Opened(checkpoint, str(facts.get("corpus")), words_of(file.parent, facts))
     except (OSError, ValueError):
         if needed:
             raise
-        return checkpoint, None
-    return checkpoint, corpus if needed or corpus.exists() else None
-
-
-def _corpus(record: Path) -> str:
-    try:
-        corpus = json.loads(record.read_text(encoding="utf-8"))["corpus"]
-    except (KeyError, TypeError, ValueError):
-        corpus = None
-    if not isinstance(corpus, str):
-        raise ValueError(f"{record} does not say what the words are; name their file as well")
-    return corpus
+        return Opened(checkpoint, "", [])
 
 
 def at_least(least: int, name: str, value: int) -> None:

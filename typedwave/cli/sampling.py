@@ -7,7 +7,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, add_run, at_least, open_run
-from typedwave.lab.corpus import LEAST_WORDS, read_words, split
+from typedwave.lab.corpus import LEAST_WORDS, split
 from typedwave.lab.run import SAMPLES
 from typedwave.lab.sampling import sample, sample_new
 from typedwave.models import sequence_model
@@ -40,8 +40,7 @@ def run(options: Namespace) -> int:
     at_least(0, "seed", options.seed)
     if options.seed >= 2**64:
         raise ValueError(f"seed is {options.seed}, but has to be less than 2**64")
-    checkpoint, corpus = open_run(options.run, options.data, needed=options.new)
-    words = [] if corpus is None else read_words(corpus)
+    checkpoint, _, words = open_run(options.run, options.data, needed=options.new)
     # Words to leave out may be too few to be split; then there is no training part to mark.
     trained_on = frozenset(split(words).train if len(words) >= LEAST_WORDS else [])
     asked = functools.partial(

@@ -1,5 +1,6 @@
 """From a text file to tensors: words, their vocabulary, the three parts, and (context, target)."""
 
+import hashlib
 import os
 import random
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ __all__ = [
     "Splits",
     "UnknownCharacterError",
     "Vocabulary",
+    "checksum",
     "examples",
     "read_words",
     "split",
@@ -70,6 +72,11 @@ def read_words(path: str | os.PathLike[str]) -> list[str]:
     if not words:
         raise CorpusError(f"{os.fspath(path)} has no word; expected one word a line")
     return words
+
+
+def checksum(words: Iterable[str]) -> str:
+    """By which a corpus is known again: SHA-256 of its words, in their order, as hex digits."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,13 @@ class Splits(NamedTuple):
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """By name, and ``unseen``: the words of validation that are not in train, if any."""
+        seen = frozenset(self.train)
+        unseen = tuple(word for word in self.validation if word not in seen)
+        return {**self._asdict(), **({"unseen": unseen} if unseen else {})}
 
 
 def split(words: Sequence[str], *, seed: int = 42) -> Splits:

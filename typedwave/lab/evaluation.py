@@ -1,6 +1,6 @@
 """Evaluation: the loss of a network on examples, or on whole words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -8,15 +8,33 @@ import torch.nn.functional as F
 from torch.nn import Module
 
 from typedwave.inspect import modes_kept
-from typedwave.lab.corpus import Examples
-from typedwave.lab.sequences import IGNORED, Sequences
-from typedwave.models import MLP, logits_of_windows
+from typedwave.lab.corpus import Examples, Vocabulary, examples
+from typedwave.lab.sequences import IGNORED, Sequences, sequences
+from typedwave.models import MLP, Network, NGram, logits_of_windows
 
-__all__ = ["evaluate", "evaluating"]
+__all__ = ["data_of", "evaluate", "evaluating"]
 
 _AT_ONCE = 16_384  # examples; the hidden layers of all at once would need gigabytes
 _NODES_AT_ONCE = 262_144  # examples, of most of which there is nothing left to compute
 _WORDS_AT_ONCE = 512
+
+
+def data_of(
+    network: Network,
+    vocabulary: Vocabulary,
+    words: Sequence[str],
+    *,
+    device: torch.device | None = None,
+) -> Examples | Sequences:
+    """Words as a network takes them: examples for a network of windows, sequences for all else.
+
+    Raises:
+        UnknownCharacterError: The vocabulary lacks a character of a word.
+    """
+    if isinstance(network, MLP | NGram):
+        found = examples(words, vocabulary, context=network.context)
+        return Examples(*(part.to(device) for part in found))
+    return sequences(words, vocabulary).to(device)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from typedwave.lab.corpus import Examples, Splits, Vocabulary, examples, split
+from typedwave.lab.corpus import Examples, Splits, Vocabulary, split
 from typedwave.lab.counting import Counting
-from typedwave.lab.evaluation import evaluate
+from typedwave.lab.evaluation import data_of, evaluate
 from typedwave.lab.metrics import Metrics, Point, lines_of
 from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import AnyRecipe, CountingRecipe, Recipe, WordsRecipe
@@ -21,7 +21,7 @@ from typedwave.lab.training import DivergedError, Training
 from typedwave.lab.word_training import WordTraining
 from typedwave.models import MLP, Config, Network, NGram, Pool, SequenceModel, build
 
-__all__ = ["Experiment", "losses_of", "tensors_of"]
+__all__ = ["Experiment", "losses_of", "losses_on", "tensors_of"]
 
 NO_COMPILE: Final = "compile is for a training step on examples, which this recipe has not"
 
@@ -263,7 +263,7 @@ class Experiment:
 
         And on ``unseen``: the words of validation that are not in train, if there are any.
         """
-        return _losses(self.network, self.data)
+        return losses_on(self.network, self.data)
 
 
 def _next(step: int, length: int) -> int:
@@ -277,27 +277,18 @@ def tensors_of(
     splits: Splits,
     device: torch.device | None = None,
 ) -> dict[str, Examples | Sequences]:
-    """The parts of a corpus by name, as a network takes them, and ``unseen``.
-
-    Those are the words of validation that are not in train; left out if there are none.
-    """
-    seen = frozenset(splits.train)
-    unseen = tuple(word for word in splits.validation if word not in seen)
-    parts = {**splits._asdict(), "unseen": unseen}
-
-    def tensors(words: Sequence[str]) -> Examples | Sequences:
-        if isinstance(network, MLP | NGram):
-            found = examples(words, vocabulary, context=network.context)
-            return Examples(*(part.to(device) for part in found))
-        return sequences(words, vocabulary).to(device)
-
-    return {name: tensors(words) for name, words in parts.items() if words}
+    """The parts of a corpus by name, as a network takes them."""
+    return {
+        name: data_of(network, vocabulary, words, device=device)
+        for name, words in splits.parts.items()
+    }
 
 
 def losses_of(network: Network, vocabulary: Vocabulary, splits: Splits) -> dict[str, float]:
     """The loss of a network on train, validation, test and ``unseen``: `Experiment.losses`."""
-    return _losses(network, tensors_of(network, vocabulary, splits))
+    return losses_on(network, tensors_of(network, vocabulary, splits))
 
 
-def _losses(network: Network, data: Mapping[str, Examples | Sequences]) -> dict[str, float]:
+def losses_on(network: Network, data: Mapping[str, Examples | Sequences]) -> dict[str, float]:
+    """The same on what `tensors_of` gives."""
     return {name: evaluate(network, part) for name, part in data.items()}

@@ -1,10 +1,8 @@
 """The pictures of a run: from what lies on disk to figures."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -119,17 +117,7 @@ class Look:
     @cached_property
     def words(self) -> tuple[str, ...]:
         """The words of validation, which were shuffled when they were split."""
-        if self._data is not None:
-            return split(read_words(self._data)).validation
-        folder, facts = self.record.folder, self.record.facts
-        corpus = Path(str(facts.get("corpus")))
-        if not corpus.exists():
-            raise ValueError(f"the words of {folder} are not at {corpus}; name their file as data")
-        words = read_words(corpus)
-        if facts.get("words_sha256") != hashlib.sha256("\n".join(words).encode()).hexdigest():
-            raise ValueError(
-                f"{corpus} has other words than {folder} was trained on; name their file as data"
-            )
+        words = self.record.words() if self._data is None else read_words(self._data)
         return split(words).validation
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from typedwave.lab.corpus import checksum, read_words
 from typedwave.lab.files import replacing
 from typedwave.lab.metrics import METRICS, Metrics, read_metrics
 from typedwave.lab.recipe import AnyRecipe, recipe_of
@@ -22,6 +23,7 @@ __all__ = [
     "find_runs",
     "read_facts",
     "read_record",
+    "words_of",
     "write_record",
 ]
 
@@ -68,6 +70,10 @@ class Record:
         losses: Mapping[str, float] = self.facts.get("losses", {})
         return losses
 
+    def words(self) -> list[str]:
+        """The words that it was trained and evaluated on: `words_of`."""
+        return words_of(self.folder, self.facts)
+
 
 def read_record(folder: str | os.PathLike[str]) -> Record:
     """Reads a run, also while it goes on.
@@ -105,6 +111,33 @@ def read_facts(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise RecordError(f"{path} is not the record of a run: it holds no names with values")
     return facts
+
+
+def words_of(folder: Path, facts: Mapping[str, Any]) -> list[str]:
+    """The words that a run was trained and evaluated on, where they still are.
+
+    Args:
+        folder: Of the run.
+        facts: What its record says.
+
+    Raises:
+        RecordError: It does not say where they are, they are gone, or are others by now.
+        CorpusError: The file does not hold words any more.
+        OSError: It cannot be read.
+    """
+    corpus = facts.get("corpus")
+    if not isinstance(corpus, str):
+        raise RecordError(
+            f"{folder / RECORD} does not say what the words are; name their file as data"
+        )
+    if not Path(corpus).is_file():
+        raise RecordError(f"the words of {folder} are not at {corpus}; name their file as data")
+    words = read_words(corpus)
+    if checksum(words) != facts.get("words_sha256"):
+        raise RecordError(
+            f"{corpus} has other words than {folder} was trained on; name their file as data"
+        )
+    return words
 
 
 def _metrics(path: Path) -> Metrics:

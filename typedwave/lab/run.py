@@ -11,9 +11,9 @@ from typing import Any, Final
 import torch
 
 from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
-from typedwave.lab.corpus import Examples, Vocabulary, split
+from typedwave.lab.corpus import Examples, Vocabulary, checksum, split
 from typedwave.lab.environment import environment
-from typedwave.lab.experiment import NO_COMPILE, Experiment, losses_of, tensors_of
+from typedwave.lab.experiment import NO_COMPILE, Experiment, losses_on, tensors_of
 from typedwave.lab.files import removed_if_empty, replacing
 from typedwave.lab.folder import RunFolder
 from typedwave.lab.metrics import Point
@@ -150,7 +150,7 @@ class Run:
         return {
             "name": name,
             "corpus": self.corpus,
-            "words_sha256": hashlib.sha256("\n".join(self.words).encode()).hexdigest(),
+            "words_sha256": checksum(self.words),
             "compiled": self.compile,
             **self._teacher_told(),
             "environment": environment(self.processes),
@@ -267,10 +267,10 @@ class Run:
                 return None
             members.append(load_checkpoint(inner.folder / CHECKPOINT))
         pool = pooled(members, config)
-        splits = split(self.words)
+        data = tensors_of(pool.network, pool.vocabulary, split(self.words))
         facts |= {
-            **_sizes(pool.network, tensors_of(pool.network, pool.vocabulary, splits)),
-            "losses": losses_of(pool.network, pool.vocabulary, splits),
+            **_sizes(pool.network, data),
+            "losses": losses_on(pool.network, data),
             "interrupted": False,
         }
         return self._finished(pool.network, pool.vocabulary, facts)

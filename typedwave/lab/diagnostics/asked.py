@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from typedwave.lab.corpus import Vocabulary, examples
-from typedwave.lab.sequences import sequences
-from typedwave.models import MLP, Network, NGram, Pool
+from typedwave.lab.corpus import Examples, Vocabulary
+from typedwave.lab.evaluation import data_of
+from typedwave.models import Network, NGram, Pool
 
 __all__ = ["Batch", "batch_of", "check_learner", "check_words"]
 
@@ -40,9 +40,9 @@ def batch_of(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> 
         UnknownCharacterError: The vocabulary lacks a character of a word.
     """
     check_words(words)
-    if isinstance(network, MLP | NGram):
-        return Batch(*examples(words, vocabulary, context=network.context), None)
-    found = sequences(words, vocabulary)
+    found = data_of(network, vocabulary, words)
+    if isinstance(found, Examples):
+        return Batch(*found, None)
     return Batch(found.ids, found.targets[found.counted], found.counted)
 
 

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from typedwave.lab.corpus import Vocabulary, examples
+from typedwave.lab.corpus import Examples, Vocabulary
 from typedwave.lab.diagnostics.asked import check_words
-from typedwave.lab.evaluation import evaluating
-from typedwave.lab.sequences import sequences
-from typedwave.models import MLP, Network, NGram, logits_of_windows
+from typedwave.lab.evaluation import data_of, evaluating
+from typedwave.models import MLP, Network, logits_of_windows
 
 __all__ = ["PlaceLosses", "losses_by_place"]
 
@@ -95,17 +94,17 @@ def _answers(
     network: Network, vocabulary: Vocabulary, words: Sequence[str]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Logits ``(N, V)``, targets and positions ``(N,)`` of all places, some at a time."""
-    if isinstance(network, MLP | NGram):
-        windows = examples(words, vocabulary, context=network.context)
+    data = data_of(network, vocabulary, words)
+    if isinstance(data, Examples):
         places = torch.cat([torch.arange(len(word) + 1) for word in words])
-        parts = (torch.split(part, _EXAMPLES_AT_ONCE) for part in (*windows, places))
+        parts = (torch.split(part, _EXAMPLES_AT_ONCE) for part in (*data, places))
         for contexts, targets, positions in zip(*parts, strict=True):
             if isinstance(network, MLP):  # of which equal nodes are computed once
                 yield logits_of_windows(network, contexts), targets, positions
             else:
                 yield network(contexts), targets, positions
         return
-    for batch in sequences(words, vocabulary).in_order(_WORDS_AT_ONCE):
+    for batch in data.in_order(_WORDS_AT_ONCE):
         counted = batch.counted
         positions = torch.arange(counted.shape[1]).expand_as(counted)
         yield network(batch.ids)[counted], batch.targets[counted], positions[counted]

@@ -1,13 +1,10 @@
 """The words that runs were trained on, where they are still at hand."""
 
-import hashlib
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import TypeAlias
 
-from typedwave.lab.corpus import LEAST_WORDS, CorpusError, Splits, read_words, split
-from typedwave.lab.record import Record
+from typedwave.lab.corpus import CorpusError, Splits, split
+from typedwave.lab.record import Record, RecordError
 
 __all__ = ["Corpora", "corpora"]
 
@@ -17,17 +14,19 @@ Corpora: TypeAlias = Callable[[Record], Splits | None]
 
 def corpora() -> Corpora:
     """Reads the words of runs, each corpus once."""
-    read = cache(_read)
-    return lambda record: read(
-        str(record.facts.get("corpus")), str(record.facts.get("words_sha256"))
-    )
+    read: dict[tuple[object, object], Splits | None] = {}
+
+    def words_of(record: Record) -> Splits | None:
+        key = (record.facts.get("corpus"), record.facts.get("words_sha256"))
+        if key not in read:
+            read[key] = _read(record)
+        return read[key]
+
+    return words_of
 
 
-def _read(corpus: str, sha256: str) -> Splits | None:
-    path = Path(corpus)
+def _read(record: Record) -> Splits | None:
     try:
-        words = read_words(path) if path.is_file() else []
-    except (CorpusError, OSError):
+        return split(record.words())
+    except (CorpusError, OSError, RecordError):
         return None
-    same = hashlib.sha256("\n".join(words).encode()).hexdigest() == sha256
-    return split(words) if same and len(words) >= LEAST_WORDS else None

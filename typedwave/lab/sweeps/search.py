@@ -1,6 +1,5 @@
 """A sweep in a folder, and the workers that run its trials."""
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 import torch
 
-from typedwave.lab.corpus import split
+from typedwave.lab.corpus import checksum, split
 from typedwave.lab.experiment import Experiment
 from typedwave.lab.files import removed_if_empty, replacing
 from typedwave.lab.recipe import WordsRecipe
@@ -190,13 +189,11 @@ class Search:
 
     def _facts(self) -> dict[str, Any]:
         """What may not change as long as the sweep goes on."""
-        words = hashlib.sha256("\n".join(self.words).encode()).hexdigest()
-        return {**self.sweep.as_json(), "words_sha256": words}
+        return {**self.sweep.as_json(), "words_sha256": checksum(self.words)}
 
     def _check(self) -> None:
         """Refuses before anything is trained what would fail in each trial."""
-        splits = split(self.words)
-        if self.sweep.metric == "unseen" and set(splits.validation) <= set(splits.train):
+        if self.sweep.metric not in split(self.words).parts:
             raise ValueError("metric is 'unseen', but each validation word is in train as well")
         few = self.words[:_FEW]
         for config, recipe in self.sweep.searched.bases():
