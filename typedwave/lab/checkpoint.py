@@ -6,13 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.files import replacing
+from typedwave.lab.tensor_files import read_tensors, write_tensors
 from typedwave.models import Network, config_of, network_of
 
 __all__ = ["CHECKPOINT", "Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
@@ -48,9 +46,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
         "characters": json.dumps(checkpoint.vocabulary.characters),
     }
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with replacing(Path(path)) as beside:
-        # Not save_file, whose error for a full disk is none of the system's.
-        beside.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+    write_tensors(Path(path), tensors, metadata)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -61,19 +57,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         OSError: It cannot be read, for instance FileNotFoundError.
     """
     path = Path(path)
-    with path.open("rb"):  # safetensors words a missing file its own way
-        pass
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
-    if metadata.get("format") != _FORMAT:
-        raise CheckpointError(
-            f"{path} is a safetensors file, but not a checkpoint of typedwave: its format is "
-            f"{metadata.get('format')!r}, not {_FORMAT!r}"
-        )
+    tensors, metadata = read_tensors(
+        path, what="a checkpoint of typedwave", expected=_FORMAT, error=CheckpointError
+    )
     try:
         vocabulary = Vocabulary(tuple(json.loads(metadata["characters"])))
         config = config_of(json.loads(metadata["network"]))

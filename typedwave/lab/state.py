@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from typedwave.lab.files import replacing
+from typedwave.lab.tensor_files import read_tensors, write_tensors
 
 __all__ = ["State", "StateFileError", "load_state", "save_state", "state_files"]
 
@@ -55,8 +53,7 @@ def save_state(folder: Path, state: State) -> None:
     counted = {"step": json.dumps(state.step), "seconds": json.dumps(state.seconds)}
     metadata = {"format": _FORMAT, **counted, "sha256": _digest(tensors, counted)}
     path = folder / f"state-{state.step:012}.safetensors"
-    with replacing(path) as beside:
-        beside.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+    write_tensors(path, tensors, metadata)
     for old in state_files(folder)[_KEPT:]:
         old.unlink()
 
@@ -69,19 +66,9 @@ def load_state(path: str | os.PathLike[str]) -> State:
         OSError: It cannot be read.
     """
     path = Path(path)
-    with path.open("rb"):  # safetensors words a missing file its own way
-        pass
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    except safetensors.SafetensorError as error:
-        raise StateFileError(f"{path} is not a whole safetensors file: {error}") from None
-    if metadata.get("format") != _FORMAT:
-        raise StateFileError(
-            f"{path} is a safetensors file, but not the state of a training: its format is "
-            f"{metadata.get('format')!r}, not {_FORMAT!r}"
-        )
+    tensors, metadata = read_tensors(
+        path, what="the state of a training", expected=_FORMAT, error=StateFileError
+    )
     counted = {name: metadata.get(name, "") for name in ("step", "seconds")}
     if metadata.get("sha256") != _digest(tensors, counted):
         raise StateFileError(f"{path} is damaged: its numbers are not those that were written")
