@@ -8,7 +8,7 @@ import torch
 from tiny_networks import VOCABULARY, WORDS, made
 
 from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
-from typedwave.lab.metrics import METRICS, Point, lines_of
+from typedwave.lab.metrics import METRICS, Metrics, Point, lines_of
 from typedwave.lab.recipe import AnyRecipe, WordsRecipe, fields_of
 from typedwave.lab.record import Record, read_record, write_record
 from typedwave.models import Config, RecurrentConfig
@@ -21,6 +21,12 @@ def corpus_in(folder: Path) -> Path:
     path = folder / "words.txt"
     path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return path
+
+
+def measured(record: Record, metrics: Metrics) -> Record:
+    """The record as if it had read these metrics."""
+    vars(record)["metrics"] = metrics
+    return record
 
 
 def write_run(

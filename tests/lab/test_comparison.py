@@ -2,7 +2,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from typedwave.lab.comparison import (
     is_finished,
     losses_of_groups,
 )
-from typedwave.lab.metrics import Metrics
 from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import (
     AnyRecipe,
@@ -50,7 +48,6 @@ def record(name: str, config: Config = NETWORK, recipe: AnyRecipe = RECIPE, **fa
             "losses": {"validation": 2.0, "train": 1.9},
             **facts,
         },
-        Metrics(np.zeros(0), np.zeros(0), ()),
     )
 
 

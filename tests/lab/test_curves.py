@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs_on_disk import measured
 
 from typedwave.lab.curves import Curves, curves_of, differing_number, smoothed, window_of
 from typedwave.lab.metrics import Metrics, Point
@@ -27,7 +28,7 @@ def recorded(
         Point(step, 0.0, train[step - 1] + offset) for step in range(every, len(train) + 1, every)
     )
     metrics = Metrics(np.array(train, np.float64), np.full(len(train), 0.1), points)
-    return Record(Path(name), told, metrics)
+    return measured(Record(Path(name), told), metrics)
 
 
 def message_of(act) -> str:

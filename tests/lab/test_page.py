@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from runs_on_disk import GRU, RECIPE, corpus_in, write_run
+from runs_on_disk import GRU, RECIPE, corpus_in, measured, write_run
 from scipy.stats import spearmanr
 from tiny_networks import POOL, WINDOWS
 
@@ -506,7 +506,7 @@ def test_forty_runs_of_200000_steps_are_a_page_of_less_than_10_megabytes(plotly,
     rng = np.random.default_rng(1)
     points = tuple(Point(step, 2.0, float(2 + 1 / step)) for step in range(4_000, 200_001, 4_000))
     metrics = Metrics(rng.normal(2.0, 0.1, 200_000), np.linspace(0.1, 0.01, 200_000), points)
-    records = [Record(tmp_path / f"run-{i}", record.facts, metrics) for i in range(40)]
+    records = [measured(Record(tmp_path / f"run-{i}", record.facts), metrics) for i in range(40)]
     path = tmp_path / "page.html"
     write_page(path, records)
     assert path.stat().st_size < 10_000_000
@@ -569,7 +569,7 @@ nasty = st.sampled_from(
 def named(folder: Path, facts: dict, **more: str) -> Record:
     """A run of three steps that is nowhere on disk."""
     metrics = Metrics(np.ones(3), np.ones(3), (Point(2, 1.0, 2.0), Point(3, 1.0, 1.5)))
-    return Record(folder, {**facts, **more}, metrics)
+    return measured(Record(folder, {**facts, **more}), metrics)
 
 
 @settings(

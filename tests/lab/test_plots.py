@@ -24,7 +24,6 @@ from typedwave.lab.diagnostics import (
     gradients_of,
     losses_by_place,
 )
-from typedwave.lab.metrics import Metrics
 from typedwave.lab.plots import (
     draw_activations,
     draw_characters,
@@ -48,7 +47,7 @@ def record(name: str = "run", **recipe) -> Record:
         "network": dataclasses.asdict(GRU),
         "recipe": fields_of(WordsRecipe(**recipe)),
     }
-    return Record(Path(name), told, Metrics(np.zeros(0), np.zeros(0), ()))
+    return Record(Path(name), told)
 
 
 def band(steps, mean, spread=0.0) -> Band:

@@ -42,12 +42,23 @@ class Record:
     Attributes:
         folder: Where.
         facts: What ``run.json`` says.
-        metrics: Of the steps that are done; none of a pool, which is not trained as a whole.
     """
 
     folder: Path
     facts: Mapping[str, Any]
-    metrics: Metrics
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Of the steps that are done; none of a pool, which is not trained as a whole.
+
+        They are read when they are first asked for.
+
+        Raises:
+            MetricsError: They are damaged.
+            OSError: They cannot be read.
+        """
+        path = self.folder / METRICS
+        return read_metrics(path) if path.exists() else Metrics(np.zeros(0), np.zeros(0), ())
 
     @cached_property
     def config(self) -> Config:
@@ -80,14 +91,13 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
 
     Raises:
         RecordError: There is no run in the folder, or its record is damaged.
-        MetricsError: Its metrics are damaged.
-        OSError: A file cannot be read.
+        OSError: It cannot be read.
     """
     folder = Path(folder)
     path = folder / RECORD
     if not path.exists():
         raise RecordError(f"{folder} is not the folder of a run: it has no {RECORD}")
-    record = Record(folder, read_facts(path), _metrics(folder / METRICS))
+    record = Record(folder, read_facts(path))
     try:
         record.config, record.recipe  # noqa: B018  # whether they can be read
     except KeyError as error:
@@ -138,12 +148,6 @@ def words_of(folder: Path, facts: Mapping[str, Any]) -> list[str]:
             f"{corpus} has other words than {folder} was trained on; name their file as data"
         )
     return words
-
-
-def _metrics(path: Path) -> Metrics:
-    if path.exists():
-        return read_metrics(path)
-    return Metrics(np.zeros(0), np.zeros(0), ())
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:

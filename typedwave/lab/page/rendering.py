@@ -41,7 +41,7 @@ def write_page(
     Raises:
         ValueError: There is no run.
         CheckpointError: The checkpoint of a run is damaged.
-        RecordError: Its samples are.
+        MetricsError, RecordError: Its metrics or its samples are.
         OSError: A file cannot be read, or the page cannot be written.
     """
     entries = entries_of(records)
