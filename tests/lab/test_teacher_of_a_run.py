@@ -1,9 +1,11 @@
 """A run that was given a teacher goes on with that one."""
 
+import sys
+
 import pytest
 from tiny_networks import SEQUENCES, WORDS
 
-from typedwave.lab import Run, WordsRecipe, read_record
+from typedwave.lab import NoTensorBoardError, Run, WordsRecipe, read_record
 from typedwave.lab.presets import PRESETS
 
 FEW = WordsRecipe(epochs=2, batch_size=4)
@@ -51,6 +53,13 @@ def test_another_one_is_refused_and_so_is_none(tmp_path, teachers):
             f"the teacher given to the run in {folder} was that in {teachers[0]}, as it was then; "
             "go on so"
         )
+
+
+def test_it_is_not_trained_for_events_that_cannot_be_written(tmp_path, teachers, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(NoTensorBoardError):
+        run_of(tmp_path / "pupil", tensorboard=True).train(PUPIL, LESSON, "pupil")
+    assert not (tmp_path / "pupil").exists()
 
 
 def test_one_that_was_not_given_at_first_is_refused(tmp_path, teachers):

@@ -1,5 +1,6 @@
 import math
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_however_often_it_looks_on_the_events_are_those_of_the_whole(
     whole, bit_by_bit = (tmp_path_factory.mktemp(name) for name in ("whole", "bits"))
     append(whole, text)
     write_events(whole)
-    with Events(bit_by_bit) as events:
+    with closing(Events(bit_by_bit)) as events:
         before = 0
         for cut in sorted(min(cut, len(text)) for cut in [*cuts, len(text)]):
             append(bit_by_bit, text[before:cut])  # also in the middle of a line
@@ -115,7 +116,7 @@ def test_a_run_that_was_killed_has_no_step_twice_and_none_missing(kept, tmp_path
     killed = Events(tmp_path)
     killed.update()  # and is never closed
     cut_metrics(tmp_path / METRICS, steps=kept)
-    with Events(tmp_path) as events:
+    with closing(Events(tmp_path)) as events:
         events.update()
         append(tmp_path, "".join(metrics_of(4).splitlines(keepends=True)[kept:]))
         events.update()
@@ -135,7 +136,7 @@ def test_a_reader_who_had_the_file_before_goes_on_with_the_new_one(tmp_path):
     reader = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
     assert [event.value for event in reader.Scalars("loss/validation")] == [9, 10, 11]
     cut_metrics(tmp_path / METRICS, steps=25)
-    with Events(tmp_path) as events:
+    with closing(Events(tmp_path)) as events:
         append(tmp_path, "".join(metrics_of(4).splitlines(keepends=True)[25:]))
         events.update()
     reader.Reload()
@@ -173,7 +174,7 @@ def test_a_ratio_without_a_logarithm_is_left_out(ratio, tmp_path):
 )
 def test_damaged_metrics_are_refused(line, tmp_path):
     append(tmp_path, lines_of([3.0], [0.1], 0, None) + line)
-    with pytest.raises(MetricsError) as caught, Events(tmp_path) as events:
+    with pytest.raises(MetricsError) as caught, closing(Events(tmp_path)) as events:
         events.update()
     assert str(caught.value) == f"{tmp_path / METRICS}, line 2 is not the metrics of step 2"
 

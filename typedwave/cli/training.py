@@ -28,7 +28,7 @@ from typedwave.lab.folder import claim
 from typedwave.lab.metrics import Point
 from typedwave.lab.names import names_path
 from typedwave.lab.processes import Device, processes
-from typedwave.lab.run import Run
+from typedwave.lab.run import Run, unwatched
 
 __all__ = ["parser", "run"]
 
@@ -107,13 +107,13 @@ def run(options: Namespace, defaults: Defaults) -> int:
             resume=options.resume,
             tensorboard=options.tensorboard,
             processes=together,
-            watch=_watch if together.first else _work,
+            watch=_watch if together.first else unwatched,
             say=say.print,
         )
         training.check(config, recipe)
         with removed_if_empty(folder):
             if together.first and not options.resume:
-                claim(folder)
+                claim(folder)  # before anything is said
             say.print(f"{len(words):,} words from {options.data}")
             record = training.train(config, recipe, defaults.name)
     if record is None:
@@ -156,13 +156,6 @@ def _watch(experiment: Experiment, points: Iterator[Point]) -> bool:
                     console.print(f"{losses}  after {point.step:,} of {steps:,} steps")
         except KeyboardInterrupt:
             return True
-    return False
-
-
-def _work(experiment: Experiment, points: Iterator[Point]) -> bool:
-    """Trains in silence, as a process beside the first."""
-    for _ in points:
-        pass
     return False
 
 

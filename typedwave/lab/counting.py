@@ -23,18 +23,13 @@ class Counting:
     Attributes:
         step: How many steps are done.
         steps: How many there are: 1.
+        losses: The loss of what was counted, once it is.
     """
 
     def __init__(self, network: NGram, examples: Examples) -> None:
         self.step, self.steps = 0, 1
+        self.losses: Float[Tensor, "N"] = torch.zeros(0)
         self._network, self._examples = network, examples
-
-    @property
-    def losses(self) -> Float[Tensor, "N"]:
-        """The loss of what was counted, once it is."""
-        if self.step:
-            return torch.tensor([evaluate(self._network, self._examples)])
-        return torch.zeros(0)
 
     def rate(self, step: int) -> float:
         """No learning rate."""
@@ -46,10 +41,11 @@ class Counting:
 
     def restore(self, state: Mapping[str, Tensor], losses: Float[Tensor, "N"]) -> None:
         """Goes on from a state: what is counted is in the network."""
-        self.step = len(losses)
+        self.step, self.losses = len(losses), losses
 
     def run(self, until: int) -> None:
         """Counts, if ``until`` is at least 1 and it was not done yet."""
         if self.step == 0 and until > 0:
             self._network.fit(*self._examples)
+            self.losses = torch.tensor([evaluate(self._network, self._examples)])
             self.step = 1

@@ -145,17 +145,17 @@ class RunFolder:
         Raises:
             StateFileError: There are states, but none is whole, or they are of another experiment.
         """
-        path = self.processes.agreed(self._whole() if self.processes.first else None)
-        state = None
+        path, read = self._whole() if self.processes.first else (None, None)
+        path = self.processes.agreed(path)
         if path is not None:
-            state, metrics = self._read(path)
+            state, metrics = read or self._read(path)
             experiment.restore(state, metrics)
         if self.processes.first and (self.path / METRICS).exists():
-            cut_metrics(self.path / METRICS, steps=state.step if state else 0)
+            cut_metrics(self.path / METRICS, steps=experiment.step)
             for other in state_files(self.path):
                 if path is not None and other > path:  # a damaged one
                     other.unlink()
-        return state is not None
+        return path is not None
 
     def forget(self) -> None:
         """Leaves no trace of a run of which nothing was done."""
@@ -203,24 +203,24 @@ class RunFolder:
             was = f"that in {theirs['folder']}, as it was then" if theirs else "none"
             raise ValueError(f"the teacher given to the run in {self.path} was {was}; go on so")
 
-    def _whole(self) -> Path | None:
-        """The newest state that is whole, and whose metrics are."""
+    def _whole(self) -> tuple[Path, tuple[State, Metrics]] | tuple[None, None]:
+        """The newest state that is whole, and whose metrics are, and what is in both."""
         problems = []
         for path in state_files(self.path):
             try:
-                self._read(path)
+                read = self._read(path)
             except (StateFileError, MetricsError, FileNotFoundError) as error:
                 problems.append(str(error))
             else:
                 for problem in problems:
                     self.say(f"{problem}; going on from the state before")
-                return path
+                return path, read
         if problems:
             raise StateFileError(
                 f"the run in {self.path} cannot be gone on with: {'; '.join(problems)}. Without "
                 "its files state-*.safetensors it begins again from the first step"
             )
-        return None
+        return None, None
 
     def _read(self, path: Path) -> tuple[State, Metrics]:
         state = load_state(path)

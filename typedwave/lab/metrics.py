@@ -12,7 +12,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metrics", "MetricsError", "Point", "cut_metrics", "lines_of", "read_metrics"]
+__all__ = [
+    "METRICS",
+    "Metrics",
+    "MetricsError",
+    "Point",
+    "cut_metrics",
+    "lines_of",
+    "read_lines",
+    "read_metrics",
+]
 
 METRICS: Final = "metrics.jsonl"
 """The file in the folder of a run."""
@@ -95,7 +104,7 @@ def read_metrics(path: str | os.PathLike[str], *, steps: int | None = None) -> M
     """
     train, rate, points = [], [], []
     before = 0
-    for line in islice(_whole_lines(Path(path)), steps):
+    for line, _ in islice(read_lines(Path(path)), steps):
         train.append(line["train"])
         rate.append(line["rate"])
         if "validation" in line:
@@ -122,9 +131,23 @@ def cut_metrics(path: Path, *, steps: int) -> None:
     os.truncate(path, size)
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(
+    path: Path, *, after: int = 0, size: int = 0
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """The lines that are whole, and how large the file is with each.
+
+    Args:
+        path: Of the file.
+        after: How many lines were read before.
+        size: And how large the file was with them.
+
+    Raises:
+        MetricsError: A line is damaged, or one is missing.
+        OSError: The file cannot be read.
+    """
     with path.open("rb") as file:
-        for number, text in enumerate(file, start=1):
+        file.seek(size)
+        for number, text in enumerate(file, start=after + 1):
             if not text.endswith(b"\n"):
                 return  # being written, or cut off
             try:
@@ -133,7 +156,8 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
                 line = None
             if not _is_of(line, number):
                 raise MetricsError(f"{path}, line {number} is not the metrics of step {number}")
-            yield line
+            size += len(text)
+            yield line, size
 
 
 def _is_of(line: Any, step: int) -> bool:

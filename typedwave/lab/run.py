@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +24,10 @@ from typedwave.lab.recipe import AnyRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.report import draw_curve
 from typedwave.lab.sampling import sample_new
 from typedwave.lab.sequences import Sequences
-from typedwave.lab.tensorboard import Events
+from typedwave.lab.tensorboard import Events, summary_writer
 from typedwave.models import Config, Network, PoolConfig, SequenceModel, sequence_model, size_of
 
-__all__ = ["SAMPLES", "Run", "told"]
+__all__ = ["SAMPLES", "Run", "told", "unwatched"]
 
 SAMPLES: Final = 20
 """Words that are drawn at the end."""
@@ -35,7 +35,8 @@ SAMPLES: Final = 20
 _WORDS: Final = "samples.txt"
 
 
-def _through(experiment: Experiment, points: Iterator[Point]) -> bool:
+def unwatched(experiment: Experiment, points: Iterator[Point]) -> bool:
+    """Trains in silence."""
     for _ in points:
         pass
     return False
@@ -79,7 +80,7 @@ class Run:
     save_every: float = 1.0
     tensorboard: bool = False
     processes: Processes = ALONE
-    watch: Callable[[Experiment, Iterator[Point]], bool] = _through
+    watch: Callable[[Experiment, Iterator[Point]], bool] = unwatched
     say: Callable[[str], object] = lambda line: None
 
     def train(self, config: Config, recipe: AnyRecipe, name: str) -> dict[str, Any] | None:
@@ -124,7 +125,10 @@ class Run:
 
         Raises:
             ValueError: Config, recipe, compile and teacher do not go together.
+            NoTensorBoardError: Events are to be written, and TensorBoard is not installed.
         """
+        if self.tensorboard:
+            summary_writer()
         if isinstance(config, PoolConfig) != isinstance(recipe, PoolRecipe):
             raise ValueError("a PoolRecipe is for a pool, and a pool for a PoolRecipe")
         if self.compile and not isinstance(recipe, Recipe):
@@ -211,7 +215,6 @@ class Run:
             self._folder.append(experiment)
             self.say(f"stopped after {experiment.step:,} of {steps}")
         facts |= {
-            "parameters": _sizes(experiment.network, experiment.data)["parameters"],
             "steps_done": experiment.step,
             "training_seconds": round(experiment.seconds, 1),
             "losses": experiment.losses(),
@@ -230,7 +233,7 @@ class Run:
         """The points of an experiment; what is done is kept before each."""
         saved, folder = experiment.seconds, self._folder
         shown = self.tensorboard and self.processes.first
-        with Events(self.folder) if shown else nullcontext() as events:
+        with closing(Events(self.folder)) if shown else nullcontext() as events:
             for _ in experiment.pieces():
                 folder.append(experiment)
                 if experiment.seconds - saved >= self.save_every:

@@ -1,18 +1,16 @@
 """The metrics of a run as events for TensorBoard, also while it goes on."""
 
-import json
 import math
 import os
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
 
-from typedwave.lab.metrics import METRICS, MetricsError
+from typedwave.lab.metrics import METRICS, read_lines
 
-__all__ = ["Events", "NoTensorBoardError", "write_events"]
+__all__ = ["Events", "NoTensorBoardError", "summary_writer", "write_events"]
 
 _SUFFIX: Final = ".typedwave"
 """Of our files, so that no others are taken away."""
@@ -23,6 +21,21 @@ _PIECES: Final = 20
 
 class NoTensorBoardError(RuntimeError):
     """TensorBoard is not installed."""
+
+
+def summary_writer() -> Any:
+    """The class of torch that writes events.
+
+    Raises:
+        NoTensorBoardError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second
+    except ImportError:
+        raise NoTensorBoardError(
+            "TensorBoard is not installed: pip install 'typedwave[tensorboard]'"
+        ) from None
+    return SummaryWriter
 
 
 class Events:
@@ -44,34 +57,17 @@ class Events:
         NoTensorBoardError: TensorBoard is not installed.
 
     Example:
-        ``with Events(folder) as events`` around a training that calls ``events.update()`` whenever
-        it has written to its metrics.
+        ``with contextlib.closing(Events(folder)) as events`` around a training that calls
+        ``events.update()`` whenever it has written to its metrics.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # takes a second
-        except ImportError:
-            raise NoTensorBoardError(
-                "TensorBoard is not installed: pip install 'typedwave[tensorboard]'"
-            ) from None
-        self._new = SummaryWriter
+        self._new = summary_writer()
         self._folder = Path(folder)
         self._writer: Any = None
         self._read = 0  # bytes of the metrics
         self._step = 0
         self._losses: list[float] = []  # since the last point
-
-    def __enter__(self) -> "Events":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def update(self) -> None:
         """Writes what has come to the metrics since the last time.
@@ -80,7 +76,10 @@ class Events:
             MetricsError: A line of them is damaged.
             OSError: They cannot be read, or the events cannot be written.
         """
-        for line in self._new_lines():
+        path = self._folder / METRICS
+        lines = read_lines(path, after=self._step, size=self._read) if path.exists() else ()
+        for line, self._read in lines:
+            self._step += 1
             self._losses.append(line["train"])
             if "validation" in line:
                 self._point(line)
@@ -92,28 +91,6 @@ class Events:
         """Ends the file; there is nothing to call afterwards."""
         if self._writer is not None:
             self._writer.close()
-
-    def _new_lines(self) -> Iterator[dict[str, Any]]:
-        path = self._folder / METRICS
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            file.seek(self._read)
-            for text in file:
-                if not text.endswith(b"\n"):
-                    return  # being written
-                self._step += 1
-                try:
-                    line: dict[str, Any] = json.loads(text)
-                    whole = line["step"] == self._step and {"train", "rate"} <= line.keys()
-                except (KeyError, TypeError, ValueError):
-                    whole = False
-                if not whole:
-                    raise MetricsError(
-                        f"{path}, line {self._step} is not the metrics of step {self._step}"
-                    )
-                self._read += len(text)
-                yield line
 
     def _point(self, line: dict[str, Any]) -> None:
         if self._writer is None:
@@ -155,5 +132,5 @@ def write_events(folder: str | os.PathLike[str]) -> None:
         MetricsError: Its metrics are damaged.
         OSError: A file cannot be read or written.
     """
-    with Events(folder) as events:
+    with closing(Events(folder)) as events:
         events.update()
