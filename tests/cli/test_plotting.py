@@ -69,16 +69,15 @@ def test_the_curves_of_all_runs_are_one_picture_in_the_folder_plots(
 def test_everything_is_drawn_that_there_is_and_what_is_left_out_is_told(runs, capsys, tmp_path):
     out, err = prints(capsys, runs, "--kind", "all", "--out", tmp_path)
     names = [f"{seed}-tiny-{kind}" for seed in "12" for kind in OF_A_RUN]
-    # The n-gram is alone under its name, but names have as many folders as tell all apart.
-    names += [f"{runs.name}-ngram-{kind}" for kind in ("positions", "characters")]
+    names += [f"ngram-{kind}" for kind in ("positions", "characters")]
     assert out.splitlines() == [str(tmp_path / f"{name}.png") for name in ("curves", *names)]
     assert files_in(tmp_path) == sorted(f"{name}.png" for name in ("curves", *names))
     assert err.splitlines() == [
-        f"typedwave: left out {runs.name}-ngram-activations: {NO_LAYERS}",
-        f"typedwave: left out {runs.name}-ngram-gradients: {NO_LAYERS}",
-        f"typedwave: left out {runs.name}-ngram-updates: the metrics of {runs / 'ngram'} do not "
+        f"typedwave: left out ngram-activations: {NO_LAYERS}",
+        f"typedwave: left out ngram-gradients: {NO_LAYERS}",
+        f"typedwave: left out ngram-updates: the metrics of {runs / 'ngram'} do not "
         "tell how far a step moved the parameters",
-        f"typedwave: left out {runs.name}-ngram-embedding: {NO_LAYERS}",
+        f"typedwave: left out ngram-embedding: {NO_LAYERS}",
     ]
 
 
@@ -118,7 +117,7 @@ def test_json_tells_the_same(runs, capsys, tmp_path):
     )
     assert json.loads(out) == {
         "pictures": [str(tmp_path / f"{seed}-tiny-embedding.pdf") for seed in "12"],
-        "left_out": {f"{runs.name}-ngram-embedding": NO_LAYERS},
+        "left_out": {"ngram-embedding": NO_LAYERS},
     }
     assert err == ""
     assert (tmp_path / "1-tiny-embedding.pdf").read_bytes().startswith(b"%PDF")

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, at_least
-from typedwave.lab.record import Record, find_runs, read_record
+from typedwave.lab.record import Record, find_runs, read_record, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,19 +112,9 @@ def _pictures(options: Namespace, records: Sequence[Record]) -> list[Picture]:
     if options.kind in (CURVES, "all"):
         draw = partial(picture_of_curves, records, window=options.smooth, log=options.log)
         pictures.append(Picture(CURVES, draw))
+    names = told_apart([record.folder for record in records], joint="-")
     kinds = [kind for kind in KINDS if options.kind in (kind, "all")]
-    for name, record in zip(_names(records), records, strict=True):
+    for name, record in zip(names, records, strict=True):
         look = Look(record, name=name, data=options.data, words=options.words)
         pictures += [Picture(f"{name}-{kind}", getattr(look, kind)) for kind in kinds]
     return pictures
-
-
-def _names(records: Sequence[Record]) -> list[str]:
-    """The names of the folders, with as many above them as tell them apart."""
-    parts = [record.folder.resolve().parts for record in records]
-    names: list[str] = []
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["-".join(part[-length:]).strip("/-") for part in parts]
-        if max(Counter(names).values()) == 1:
-            break
-    return names

@@ -2,10 +2,10 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
@@ -14,7 +14,16 @@ from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import AnyRecipe, fields_of, recipe_of
 from typedwave.models import Config, config_of
 
-__all__ = ["config_from", "config_text", "read_config", "write_config"]
+__all__ = [
+    "config_from",
+    "config_text",
+    "read_config",
+    "read_toml",
+    "section",
+    "write_config",
+]
+
+Made = TypeVar("Made")
 
 _SECTIONS = ("preset", "network", "recipe")
 
@@ -30,9 +39,19 @@ def read_config(path: str | os.PathLike[str]) -> tuple[Config, AnyRecipe]:
         ValueError: It is no such file, or a field in it is wrong; the path is told.
         OSError: It cannot be read.
     """
+    return read_toml(path, config_from)
+
+
+def read_toml(path: str | os.PathLike[str], make: Callable[[Mapping[str, Any]], Made]) -> Made:
+    """What is made of the tables of a TOML file.
+
+    Raises:
+        ValueError: It is no such file, or nothing can be made of it; the path is told.
+        OSError: It cannot be read.
+    """
     text = Path(path).read_bytes()
     try:
-        return config_from(tomllib.loads(text.decode("utf-8")))
+        return make(tomllib.loads(text.decode("utf-8")))
     except (TypeError, ValueError) as error:  # of which UnicodeDecodeError and TOMLDecodeError are
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -47,7 +66,7 @@ def config_from(data: Mapping[str, Any]) -> tuple[Config, AnyRecipe]:
     unknown = [name for name in data if name not in _SECTIONS]
     if unknown:
         raise ValueError(f"there is no {unknown[0]!r}; a config has {', '.join(_SECTIONS)}")
-    network, recipe = (_table(data, name) for name in ("network", "recipe"))
+    network, recipe = (section(data, name) for name in ("network", "recipe"))
     names = list(PRESETS)  # where what has no hash is looked for too
     kind = network.get("network")
     preset = data.get("preset", kind if kind in names else "demo")
@@ -60,7 +79,12 @@ def config_from(data: Mapping[str, Any]) -> tuple[Config, AnyRecipe]:
     )
 
 
-def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """One of the tables, empty if it is not there.
+
+    Raises:
+        ValueError: It is no table.
+    """
     table = data.get(name, {})
     if not isinstance(table, Mapping):
         raise ValueError(f"{name} is {table!r}, but has to be a table: [{name}]")

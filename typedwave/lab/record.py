@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "find_runs",
     "read_facts",
     "read_record",
+    "told_apart",
     "words_of",
     "write_record",
 ]
@@ -174,6 +176,31 @@ def _runs(path: Path) -> Iterable[Path]:
         sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
     )
     return [run for folder in folders for run in _runs(folder)]
+
+
+def told_apart(folders: Sequence[Path], *, joint: str = "/") -> list[str]:
+    """The ends of paths, each as long as it takes to tell it from the others.
+
+    Args:
+        folders: No two are the same.
+        joint: Between the folders of an end.
+
+    Example:
+        >>> told_apart([Path("/runs/a/1"), Path("/runs/b/1"), Path("/runs/b/2")])
+        ['a/1', 'b/1', '2']
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    lengths = [1] * len(parts)
+    while True:
+        ends = [joint.join(part[-n:]) for part, n in zip(parts, lengths, strict=True)]
+        times = Counter(ends)
+        longer = [
+            n + (times[end] > 1 and n < len(part))
+            for part, n, end in zip(parts, lengths, ends, strict=True)
+        ]
+        if longer == lengths:
+            return [end.strip("/") for end in ends]
+        lengths = longer
 
 
 def write_record(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+import scipy  # type: ignore[import-untyped]  # it has no types; its parts are loaded when used
 
 from typedwave.lab.page.entries import Entry
 from typedwave.lab.page.lines import Line, thinned, window_of
@@ -102,15 +101,7 @@ def _correlation(pairs: Sequence[tuple[Any, float]]) -> float | None:
     """Of the ranks, from -1 to 1."""
     if len(pairs) < ENOUGH:
         return None
-    columns = [_ranks(np.array(column, np.float64)) for column in zip(*pairs, strict=True)]
-    deviations = [column - column.mean() for column in columns]
-    norm = math.sqrt(math.prod(float(each @ each) for each in deviations))
-    return None if norm == 0 else float(deviations[0] @ deviations[1]) / norm
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Equal values have the mean of their ranks."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (ends - (counts - 1) / 2)[places]
-    return ranks
+    values, losses = zip(*pairs, strict=True)
+    if len(set(values)) == 1 or len(set(losses)) == 1:
+        return None
+    return float(scipy.stats.spearmanr(values, losses).statistic)

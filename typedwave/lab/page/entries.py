@@ -2,14 +2,13 @@
 
 import csv
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from typedwave.lab.page.settings import Setting, settings_of
-from typedwave.lab.record import Record
+from typedwave.lab.record import Record, told_apart
 
 __all__ = ["LOSSES", "Entry", "entries_of"]
 
@@ -70,7 +69,7 @@ class Entry:
 def entries_of(records: Iterable[Record]) -> list[Entry]:
     """The runs, best first by validation."""
     records = list(records)
-    labels = _labels([record.folder for record in records])
+    labels = told_apart([record.folder for record in records])
     return sorted(map(_entry, records, labels), key=lambda entry: entry.validation)
 
 
@@ -119,19 +118,3 @@ def _trial(folder: Path) -> Mapping[str, str]:
 def _number(facts: Any, name: str) -> float | None:
     value = facts.get(name) if isinstance(facts, Mapping) else None
     return value if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """The ends of the paths, as long as it takes to tell them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    lengths = [1] * len(parts)
-    while True:
-        labels = ["/".join(part[-n:]) for part, n in zip(parts, lengths, strict=True)]
-        times = Counter(labels)
-        longer = [
-            n + (times[label] > 1 and n < len(part))
-            for part, n, label in zip(parts, lengths, labels, strict=True)
-        ]
-        if longer == lengths:
-            return labels
-        lengths = longer

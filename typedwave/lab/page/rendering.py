@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -170,7 +171,5 @@ def _spread(entries: Sequence[Entry], group: Sequence[int]) -> dict[str, Any]:
     for name in LOSSES:
         found = [entry.losses[name] for entry in members if name in entry.losses]
         if len(found) == len(members):
-            mean = sum(found) / len(found)
-            variance = sum((loss - mean) ** 2 for loss in found) / (len(found) - 1)
-            spread[name] = (mean, variance**0.5)
+            spread[name] = (fmean(found), stdev(found))
     return {"first": group[0], "labels": [entry.label for entry in members], "losses": spread}

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from typedwave.lab.config_file import config_from
+from typedwave.lab.config_file import config_from, read_toml, section
 from typedwave.lab.recipe import AnyRecipe, fields_of
 from typedwave.lab.sweeps.methods import Pruner, Sampler, pruner_of, sampler_of
 from typedwave.lab.sweeps.searched import Searched
@@ -168,19 +167,14 @@ def read_sweep(path: str | os.PathLike[str]) -> Sweep:
         ValueError: It is no such file, or something in it is wrong; the path is told.
         OSError: It cannot be read.
     """
-    path = Path(path)
-    text = path.read_bytes()
-    try:
-        return _of(tomllib.loads(text.decode("utf-8")), path.stem)
-    except (TypeError, ValueError) as error:  # of which UnicodeDecodeError and TOMLDecodeError are
-        raise ValueError(f"{path}: {error}") from None
+    return read_toml(path, lambda data: _of(data, Path(path).stem))
 
 
 def _of(data: Mapping[str, Any], name: str) -> Sweep:
     unknown = [table for table in data if table not in _TABLES]
     if unknown:
         raise ValueError(f"there is no {unknown[0]!r}; a sweep has {', '.join(_TABLES)}")
-    settings, space, sampler, pruner = (_table(data, table) for table in _TABLES[:4])
+    settings, space, sampler, pruner = (section(data, table) for table in _TABLES[:4])
     unknown = [setting for setting in settings if setting not in _SETTINGS]
     if unknown:
         raise ValueError(f"sweep has no {unknown[0]!r}; it has {', '.join(_SETTINGS)}")
@@ -193,13 +187,6 @@ def _of(data: Mapping[str, Any], name: str) -> Sweep:
         pruner_options=pruner,
         **{"name": name, **settings},
     )
-
-
-def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = data.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ValueError(f"{name} is {table!r}, but has to be a table: [{name}]")
-    return table
 
 
 def _dimension(name: str, table: Any) -> Dimension:
