@@ -16,8 +16,9 @@ from typedwave.lab.experiment import Experiment, losses_of
 from typedwave.lab.metrics import Metrics, Point, read_metrics
 from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.lab.sequences import sequences
+from typedwave.lab.stepped import DivergedError
 from typedwave.lab.teaching import taught
-from typedwave.lab.training import DivergedError, Training
+from typedwave.lab.training import Training
 from typedwave.lab.word_training import WordTraining
 from typedwave.models import NetworkConfig, NGram, build, sequence_model
 

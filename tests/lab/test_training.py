@@ -17,8 +17,9 @@ from typedwave.lab.evaluation import evaluate
 from typedwave.lab.optimizers import SGD
 from typedwave.lab.presets import PRESETS
 from typedwave.lab.recipe import Recipe
+from typedwave.lab.stepped import DivergedError
 from typedwave.lab.steps import CompilerError, compiled_step
-from typedwave.lab.training import DivergedError, Training
+from typedwave.lab.training import Training
 from typedwave.models import NetworkConfig, build
 
 WORDS = ["anna", "otto", "mimi", "lena", "emil", "nele"]

@@ -13,7 +13,7 @@ from typedwave.lab.evaluation import evaluate
 from typedwave.lab.optimizers import MuonAndAdam, clipped
 from typedwave.lab.recipe import WordsRecipe
 from typedwave.lab.sequences import IGNORED, Sequences, sequences
-from typedwave.lab.training import DivergedError
+from typedwave.lab.stepped import DivergedError
 from typedwave.lab.word_training import WordTraining
 from typedwave.models import (
     MLP,

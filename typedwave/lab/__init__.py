@@ -60,11 +60,12 @@ from typedwave.lab.run import Run
 from typedwave.lab.sampling import choose, sample, sample_new
 from typedwave.lab.sequences import Sequences, sequences
 from typedwave.lab.significance import ComparisonError, Difference, Interval, Summary, seeds_needed
+from typedwave.lab.stepped import DivergedError
 from typedwave.lab.steps import CompilerError
 from typedwave.lab.sweeps import Choices, Range, Search, Sweep, SweepError, Trial, read_sweep
 from typedwave.lab.teaching import taught
 from typedwave.lab.tensorboard import Events, NoTensorBoardError, write_events
-from typedwave.lab.training import DivergedError, Training
+from typedwave.lab.training import Training
 from typedwave.lab.verdict import tables, verdict, verdict_of_words
 from typedwave.lab.word_training import WordTraining
 

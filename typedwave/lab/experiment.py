@@ -16,8 +16,9 @@ from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import AnyRecipe, CountingRecipe, Recipe, WordsRecipe
 from typedwave.lab.sequences import Sequences, sequences
 from typedwave.lab.state import State, StateFileError
+from typedwave.lab.stepped import DivergedError
 from typedwave.lab.teaching import taught
-from typedwave.lab.training import DivergedError, Training
+from typedwave.lab.training import Training
 from typedwave.lab.word_training import WordTraining
 from typedwave.models import MLP, Config, Network, NGram, Pool, SequenceModel, build
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Module
 
@@ -13,7 +12,7 @@ from typedwave.lab.optimizers import MuonAndAdam, clipped
 from typedwave.lab.processes import ALONE, Processes
 from typedwave.lab.recipe import WordsRecipe
 from typedwave.lab.sequences import Sequences
-from typedwave.lab.training import check_finite
+from typedwave.lab.stepped import Stepped
 from typedwave.models import MLP, SequenceModel
 from typedwave.models.seeding import global_generator
 from typedwave.models.sequence import windows
@@ -21,13 +20,13 @@ from typedwave.models.sequence import windows
 __all__ = ["WordTraining"]
 
 
-class WordTraining:
-    """The steps of a recipe for whole words, run in as many pieces as one likes.
+class WordTraining(Stepped):
+    """The steps of a recipe for whole words.
 
     A batch is of words of nearly one length, in a new order each epoch; for a network of windows,
     of any words. What a step descends is the sum over the positions of its words, divided by how
     many a batch has on average: a batch of long words weighs more, as it does in the loss of all
-    words.
+    words. The loss of a step is the mean of its positions.
 
     Args:
         network: Is trained in place: a model of sequences, or a network for windows, of which
@@ -37,11 +36,10 @@ class WordTraining:
         generator: Of the order of the words, and of what dropout leaves out.
         processes: That train together, each of which computes its share of each batch. What dropout
             leaves out is drawn by each for itself.
-
-    Attributes:
-        step: How many steps are done.
-        steps: How many there are.
     """
+
+    _network: SequenceModel | MLP
+    _optimizer: MuonAndAdam
 
     def __init__(
         self,
@@ -52,24 +50,19 @@ class WordTraining:
         generator: torch.Generator,
         processes: Processes = ALONE,
     ) -> None:
-        self.step = 0
-        self.steps = recipe.steps(len(words))
-        self._network = network
-        self._words = words
-        self._recipe = recipe
-        self._generator = generator
         self._seed = int(torch.randint(2**62, (), generator=generator))
-        self._losses = torch.zeros(self.steps)
-        self._optimizer = MuonAndAdam(
+        optimizer = MuonAndAdam(
             network,
             muon_rate=recipe.muon_rate,
             adam_rate=recipe.adam_rate,
             weight_decay=recipe.weight_decay,
         )
-        self._processes = processes
+        super().__init__(network, recipe.steps(len(words)), optimizer, generator, processes)
+        self._words = words
+        self._recipe = recipe
         self._gradients = Gradients(
             network,
-            self._optimizer.parameters,
+            optimizer.parameters,
             processes=processes,
             precision=recipe.precision,
         )
@@ -77,59 +70,27 @@ class WordTraining:
         batch = min(recipe.batch_size, len(words))
         self._positions = batch * self._lengths.float().mean().item()
         self._batches: list[Tensor] = []  # that are left of this epoch, the next one last
-        self._drawn_by = generator.get_state()  # from which those of this epoch were drawn
-
-    @property
-    def losses(self) -> Float[Tensor, "N"]:
-        """The mean loss of the positions of each step that is done."""
-        return self._losses[: self.step]
-
-    def run(self, until: int) -> None:
-        """Does the steps up to step ``until``, or to the last one.
-
-        Raises:
-            DivergedError: A loss in these steps, or a weight after them, is not finite.
-        """
-        began, until = self.step, min(until, self.steps)
-        self._network.train()
-        count = self._processes.count
-        with global_generator(self._words.ids.device) as dropout:
-            while self.step < until:
-                dropout.manual_seed(self._seed + self.step * count + self._processes.rank)
-                self._losses[self.step] = self._update(self._next())
-                self._batches.pop()  # a step that is cut off is done again
-                self.step += 1
-        self._processes.sum_(self._losses[began : self.step])
-        check_finite(self._losses[began : self.step], self._network, began, self.rate)
 
     def rate(self, step: int) -> float:
         """The learning rate of Muon in a step; the first is step 0."""
         return self._recipe.muon_rate * self._recipe.factor(step, self.steps)
 
-    def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on, beside the network and what ``self`` was made of."""
-        return {
-            **{f"optimizer.{name}": x for name, x in self._optimizer.state().items()},
-            "generator": self._drawn_by,
-            "left": torch.tensor(len(self._batches)),
-        }
+    def run(self, until: int) -> None:
+        """As `Stepped.run`; the global generator is as before."""
+        with global_generator(self._words.ids.device) as self._dropout:
+            super().run(until)
 
-    def restore(self, state: Mapping[str, Tensor], losses: Float[Tensor, "N"]) -> None:
-        """Goes on from where a state was taken.
+    def _descend(self) -> Tensor:
+        number = self.step * self._processes.count + self._processes.rank
+        self._dropout.manual_seed(self._seed + number)
+        loss = self._update(self._next())
+        self._batches.pop()  # a step that is cut off is done again
+        return loss
 
-        Args:
-            state: Of a training like this one.
-            losses: Of the steps that were done.
+    def _drawn_state(self) -> dict[str, Tensor]:
+        return {"left": torch.tensor(len(self._batches))}
 
-        Raises:
-            KeyError: The state is of another kind of training.
-        """
-        for name, tensor in self._optimizer.state().items():
-            tensor.copy_(state[f"optimizer.{name}"])
-        self._drawn_by = state["generator"]
-        self._generator.set_state(self._drawn_by)
-        self.step = len(losses)
-        self._losses[: self.step] = losses
+    def _draw_again(self, state: Mapping[str, Tensor]) -> None:
         left = int(state["left"])
         # Before the first step nothing was drawn; after the last one of an epoch, none is left.
         self._batches = self._drawn()[:left] if self.step or left else []
