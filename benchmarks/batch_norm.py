@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from broken_batch_norm import break_batch_norms, loss_of
 
-from typedwave.lab.by_word import difference_of_words, losses_by_word
-from typedwave.lab.comparison import Losses, compare
-from typedwave.lab.corpus import Splits, Vocabulary, examples, read_words, split
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import Recipe
-from typedwave.lab.training import Training
-from typedwave.lab.verdict import tables, verdict, verdict_of_words
+from typedwave.lab.comparison.by_word import difference_of_words, losses_by_word
+from typedwave.lab.comparison.groups import Losses, compare
+from typedwave.lab.comparison.verdict import tables, verdict, verdict_of_words
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import Recipe
+from typedwave.lab.words.corpus import Splits, Vocabulary, examples, read_words, split
 from typedwave.models import build
 
 NAMES = {True: "axis 0 alone", False: "axes 0 and 1"}

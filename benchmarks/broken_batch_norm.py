@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from typedwave.lab.corpus import Examples
 from typedwave.lab.evaluation import evaluate
+from typedwave.lab.words.corpus import Examples
 from typedwave.nn import BatchNorm1d
 
 __all__ = ["BrokenBatchNorm1d", "break_batch_norms", "loss_of"]

@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from contenders import unchecked
 from rich.console import Console
 from rich.progress import Progress
-from torch.optim.sgd import sgd
 
-from typedwave.lab import experiment as experiment_module
-from typedwave.lab.corpus import Vocabulary, examples, read_words, split
-from typedwave.lab.names import names_path
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.run import Run
+from typedwave.lab.runs import experiment as experiment_module
+from typedwave.lab.runs.run import Run
+from typedwave.lab.training.optimizers import descend
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.words.corpus import Vocabulary, examples, read_words, split
+from typedwave.lab.words.names import names_path
 from typedwave.models import build
 
 BARE = "bare loop, unchecked network"
@@ -62,19 +62,7 @@ def bare_loop(words: list[str], *, checks: bool, optimizer: bool) -> Callable[[i
             loss = F.cross_entropy(network(contexts[ids]), targets[ids])
             gradients = list(torch.autograd.grad(loss, parameters))
             with torch.no_grad():
-                sgd(
-                    parameters,
-                    gradients,
-                    velocities,
-                    foreach=True,
-                    fused=False,
-                    weight_decay=0.0,
-                    momentum=0.0,
-                    lr=recipe.learning_rate,
-                    dampening=0.0,
-                    nesterov=False,
-                    maximize=False,
-                )
+                descend(parameters, gradients, velocities, recipe.learning_rate, 0.0)
 
     return by_optimizer if optimizer else by_function
 

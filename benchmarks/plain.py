@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from typedwave.lab.corpus import Examples, Vocabulary, examples, read_words, split
+from typedwave.lab.words.corpus import Examples, Vocabulary, examples, read_words, split
 
 FUSE = 2
 

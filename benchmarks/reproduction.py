@@ -11,9 +11,9 @@ import time
 import torch
 from broken_batch_norm import break_batch_norms, loss_of
 
-from typedwave.lab.corpus import Vocabulary, examples, read_words, split
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.training import Training
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.words.corpus import Vocabulary, examples, read_words, split
 from typedwave.models import build
 
 ROWS = (

@@ -15,10 +15,10 @@ import torch
 from contenders import jaxtyped_network, unchecked
 from plain import PlainTraining
 
-from typedwave.lab.corpus import Examples, Vocabulary, examples, read_words, split
-from typedwave.lab.names import names_path
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.training import Training
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.words.corpus import Examples, Vocabulary, examples, read_words, split
+from typedwave.lab.words.names import names_path
 from typedwave.models import build
 
 BASE = "plain loop, raw tensors"

@@ -39,7 +39,7 @@ from typedwave.lab.audio import (
 )
 from typedwave.lab.evaluation import evaluating
 from typedwave.lab.files import replacing
-from typedwave.lab.optimizers import MuonAndAdam, clipped
+from typedwave.lab.training.optimizers import MuonAndAdam, clipped
 from typedwave.models import WaveNet, WaveNetConfig
 from typedwave.models.seeding import global_generator
 from typedwave.nn.mu_law import mu_law_decode, mu_law_encode

@@ -17,6 +17,14 @@ def _one_thread_each():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    """Commands and benchmarks set how many there are."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def default_profile():
     """Hypothesis's own profile, by which the kit takes twenty examples, always the same ones."""

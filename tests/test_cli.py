@@ -9,34 +9,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import FRIENDS, RUN_FILES, fails, prints
 from torch._dynamo.exc import BackendCompilerFailed
 
 from typedwave.__main__ import main
 from typedwave.cli import run
-from typedwave.lab.checkpoint import load_checkpoint, save_checkpoint
-from typedwave.lab.corpus import read_words, split
-from typedwave.lab.experiment import Experiment
-from typedwave.lab.names import names_path
-from typedwave.lab.presets import PRESETS
+from typedwave.lab.runs.checkpoint import load_checkpoint, save_checkpoint
+from typedwave.lab.runs.experiment import Experiment
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.words.corpus import read_words, split
+from typedwave.lab.words.names import names_path
 
-WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
 TINY = ["--context", "4", "--n_embd", "3", "--n_hidden", "5", "--batch_size", "4"]
 LOSSES = (
     r"train \d\.\d{4}  validation \d\.\d{4}  test \d\.\d{4}  unseen \d\.\d{4}  nats a character"
 )
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def words(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("words") / "words.txt"
-    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    path.write_text("\n".join(FRIENDS) + "\n", encoding="utf-8")
     return path
 
 
@@ -46,24 +39,6 @@ def trained(tmp_path_factory, words) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "trained"
     assert run(["train", str(words), *TINY, "--steps", "20", "--out", str(folder)]) == 0
     return folder
-
-
-def fails(capsys, *arguments: str) -> str:
-    """The one line on stderr, without the name of the command."""
-    code = run([*map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert code == 2
-    assert out == ""
-    assert err.startswith("typedwave: ")
-    assert err.endswith("\n")
-    assert err.count("\n") == 1
-    return err.removeprefix("typedwave: ").removesuffix("\n")
-
-
-def prints(capsys, *arguments: str) -> str:
-    capsys.readouterr()
-    assert run([*map(str, arguments)]) == 0
-    return capsys.readouterr().out
 
 
 def process(code: str, *arguments: str, **options) -> subprocess.Popen:
@@ -95,16 +70,9 @@ def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
     assert heading == f"{len(new)} samples, none of them among the 15 words:"
     assert " ".join(columns).split() == new
     assert last == f"the run is in {folder}"
-    assert {file.name for file in folder.iterdir()} == {
-        "checkpoint.safetensors",
-        "config.toml",
-        "curve.png",
-        "metrics.jsonl",
-        "run.json",
-        "samples.txt",
-    }
+    assert {file.name for file in folder.iterdir()} == RUN_FILES
     assert len(new) == len(set(new)) <= 20
-    assert not set(new) & set(WORDS)
+    assert not set(new) & set(FRIENDS)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["corpus"] == str(words.resolve())
     assert record["steps_done"] == 3
@@ -115,7 +83,7 @@ def test_train_writes_a_run_and_says_what_it_did(capsys, tmp_path, words):
 def test_train_does_what_an_experiment_does(trained, words):
     record = json.loads((trained / "run.json").read_text(encoding="utf-8"))
     loaded = load_checkpoint(trained / "checkpoint.safetensors")
-    from typedwave.lab.recipe import Recipe
+    from typedwave.lab.training.recipe import Recipe
     from typedwave.models import NetworkConfig
 
     config = NetworkConfig(context=4, n_embd=3, n_hidden=5)
@@ -149,7 +117,7 @@ def test_train_trains_on_the_names_unless_told_otherwise(capsys, tmp_path, monke
 
     def noting(path):
         read.append(path)
-        return WORDS
+        return FRIENDS
 
     monkeypatch.setattr("typedwave.cli.training.read_words", noting)
     prints(capsys, "train", *TINY, "--steps", "2", "--out", tmp_path / "run")
@@ -172,10 +140,10 @@ def test_the_samples_of_a_run_leave_out_all_its_words(capsys, tmp_path, words, m
         asked.append((count, list(known), generator.initial_seed()))
         return ["new", "newer"]
 
-    monkeypatch.setattr("typedwave.lab.run.sample_new", noting)
+    monkeypatch.setattr("typedwave.lab.runs.run.sample_new", noting)
     folder = tmp_path / "run"
     prints(capsys, "train", words, *TINY, "--steps", "1", "--seed", "7", "--out", folder)
-    assert asked == [(20, WORDS, 7)]
+    assert asked == [(20, FRIENDS, 7)]
     assert (folder / "samples.txt").read_text(encoding="utf-8") == "new\nnewer\n"
 
 
@@ -314,7 +282,7 @@ def test_eval_gives_the_losses_of_the_record(capsys, trained):
 
 def test_eval_takes_a_checkpoint_and_other_words(capsys, trained, tmp_path):
     other = tmp_path / "other.txt"
-    other.write_text("\n".join(word[::-1] for word in WORDS))
+    other.write_text("\n".join(word[::-1] for word in FRIENDS))
     told = json.loads(prints(capsys, "eval", trained / "checkpoint.safetensors", other, "--json"))
     assert told["corpus"] == str(other)
     assert told["losses"] != json.loads(prints(capsys, "eval", trained, "--json"))["losses"]
@@ -326,11 +294,11 @@ def test_eval_takes_a_checkpoint_and_other_words(capsys, trained, tmp_path):
 def test_sample_prints_a_word_a_line_the_same_for_the_same_seed(capsys, trained):
     first = prints(capsys, "sample", trained, "--count", "30")
     assert len(first.splitlines()) == 30
-    assert set("".join(first.split())) - {"*"} <= set("".join(WORDS))
+    assert set("".join(first.split())) - {"*"} <= set("".join(FRIENDS))
     assert prints(capsys, "sample", trained, "--count", "30", "--seed", "0") == first
     assert prints(capsys, "sample", trained, "--count", "30", "--seed", "1") != first
     as_json = json.loads(prints(capsys, "sample", trained, "--count", "30", "--json"))
-    trained_on = split(WORDS).train
+    trained_on = split(FRIENDS).train
     assert [told["known"] for told in as_json] == [told["word"] in trained_on for told in as_json]
     lines = [told["word"] + " *" * told["known"] for told in as_json]
     assert lines == first.split("\n")[:-1]
@@ -343,7 +311,7 @@ def test_sample_new_gives_no_word_of_the_corpus_and_none_twice(capsys, trained, 
     new = [each["word"] for each in told]
     assert len(new) == len(set(new)) == 50
     assert "" not in new
-    assert not set(new) & set(WORDS)
+    assert not set(new) & set(FRIENDS)
     known = tmp_path / "known.txt"
     known.write_text("\n".join(new[:30]))
     told = json.loads(prints(capsys, "sample", trained, known, "--new", "--count", "50", "--json"))
@@ -487,7 +455,7 @@ def test_too_few_words_or_none_or_not_utf_8_are_errors_of_the_corpus(capsys, tmp
 
 def test_a_character_that_the_network_does_not_know_is_named(capsys, trained, tmp_path):
     other = tmp_path / "other.txt"
-    other.write_text("\n".join([*WORDS, "zoe"]))
+    other.write_text("\n".join([*FRIENDS, "zoe"]))
     assert fails(capsys, "eval", trained, other) == (
         "'zoe' has characters that the vocabulary lacks: 'z' (U+007A) at position 1; "
         "it has 'aeilmnot'"
@@ -596,7 +564,7 @@ def test_words_that_are_others_by_now_are_not_taken_for_those_of_a_run(capsys, t
     capsys.readouterr()
     starred = prints(capsys, "sample", tmp_path / "run", "--count", "200")
     assert " *" in starred
-    other.write_text("\n".join(reversed(WORDS)))
+    other.write_text("\n".join(reversed(FRIENDS)))
     assert fails(capsys, "eval", tmp_path / "run") == (
         f"{other} has other words than {tmp_path / 'run'} was trained on; name their file as data"
     )
@@ -713,7 +681,7 @@ def test_an_interrupt_while_the_command_line_is_imported_is_one_too(capsys, monk
 SAYS_WHEN_AT_STEP_5 = """
 import os, sys
 from typedwave.__main__ import main
-from typedwave.lab.recipe import Recipe
+from typedwave.lab.training.recipe import Recipe
 plain = Recipe.rate
 def rate(self, step):
     if step == 5:
@@ -747,14 +715,7 @@ def test_ctrl_c_ends_the_training_and_keeps_what_is_trained(tmp_path, words, as_
     network = load_checkpoint(folder / "checkpoint.safetensors").network
     for name, tensor in network.state_dict().items():
         assert tensor.isfinite().all(), name
-    assert {file.name for file in folder.iterdir()} == {
-        "checkpoint.safetensors",
-        "config.toml",
-        "curve.png",
-        "metrics.jsonl",
-        "run.json",
-        "samples.txt",
-    }
+    assert {file.name for file in folder.iterdir()} == RUN_FILES
 
 
 def test_whoever_reads_only_the_beginning_sees_no_traceback(trained):
@@ -785,14 +746,15 @@ def test_the_exit_code_of_an_error_is_2():
 
 
 @pytest.mark.parametrize("missing", ["jsonargparse", "rich", "safetensors", "matplotlib"])
-def test_without_the_extra_it_says_what_to_install(missing):
+def test_without_the_extra_it_says_what_to_install(missing, tmp_path):
     code = (
         f"import sys; sys.modules[{missing!r}] = None; "
         "from typedwave.__main__ import main; sys.exit(main())"
     )
-    failing = process(code, "inspect")
+    failing = process(code, "train", "--steps", "1", "--out", str(tmp_path / "run"))
     out, err = failing.communicate(timeout=60)
     assert failing.returncode == 2
+    assert not (tmp_path / "run").exists()
     assert out == ""
     assert re.fullmatch(
         rf"typedwave: the command line needs {missing}[.\w]*: pip install 'typedwave\[lab\]'\n", err

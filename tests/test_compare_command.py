@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from commands import fails, printed
 
 from typedwave.cli import run
-from typedwave.lab.by_word import difference_of_words, losses_by_word
-from typedwave.lab.checkpoint import Checkpoint, save_checkpoint
-from typedwave.lab.comparison import compare, groups_of, losses_of_groups
-from typedwave.lab.corpus import Vocabulary, examples, split
-from typedwave.lab.recipe import Recipe, fields_of
-from typedwave.lab.record import read_record, write_record
-from typedwave.lab.run import Run
-from typedwave.lab.verdict import tables, verdict
+from typedwave.lab.comparison.by_word import difference_of_words, losses_by_word
+from typedwave.lab.comparison.groups import compare, groups_of, losses_of_groups
+from typedwave.lab.comparison.verdict import tables, verdict
+from typedwave.lab.runs.checkpoint import Checkpoint, save_checkpoint
+from typedwave.lab.runs.record import read_record, write_record
+from typedwave.lab.runs.run import Run
+from typedwave.lab.training.recipe import Recipe, fields_of
+from typedwave.lab.words.corpus import Vocabulary, examples, split
 from typedwave.models import NetworkConfig, build
 
 WORDS = [
@@ -74,20 +75,9 @@ def networks(runs) -> Path:
 
 
 def prints(capsys, *arguments: str) -> str:
-    capsys.readouterr()
-    assert run(["compare", *arguments]) == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "compare", *arguments)
     assert err == ""
     return out
-
-
-def fails(capsys, *arguments: str) -> str:
-    """The one line on stderr, without the name of the command."""
-    assert run(["compare", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    return err.removeprefix("typedwave: ").removesuffix("\n")
 
 
 def compared(*folders: str, loss: str = "validation"):
@@ -243,13 +233,13 @@ def test_runs_that_were_trained_are_asked_for_other_words(capsys, tmp_path):
 def test_the_unseen_of_words_that_are_all_seen_are_refused(capsys):
     Path("twice.txt").write_text("\n".join(["anna"] * 20), encoding="utf-8")
     arguments = ["small", "large", "--words", "--loss", "unseen", "--data", "twice.txt"]
-    assert fails(capsys, *arguments) == (
+    assert fails(capsys, "compare", *arguments) == (
         "each validation word of twice.txt is in train as well; none is unseen"
     )
 
 
 def _network(folder: Path):
-    from typedwave.lab.checkpoint import load_checkpoint
+    from typedwave.lab.runs.checkpoint import load_checkpoint
 
     return load_checkpoint(folder / "checkpoint.safetensors").network
 
@@ -257,14 +247,14 @@ def _network(folder: Path):
 @pytest.mark.usefixtures("networks")
 def test_words_that_changed_since_are_refused(capsys):
     Path("words.txt").write_text("\n".join(WORDS[1:]), encoding="utf-8")
-    assert fails(capsys, "small", "large", "--words") == (
+    assert fails(capsys, "compare", "small", "large", "--words") == (
         "words.txt has other words than small/seed-1 was trained on; name their file as data"
     )
 
 
 @pytest.mark.usefixtures("runs")
 def test_words_that_are_gone_are_named(capsys):
-    assert fails(capsys, "small", "large", "--words") == (
+    assert fails(capsys, "compare", "small", "large", "--words") == (
         "the words of small/seed-1 are not at words.txt; name their file as data"
     )
 
@@ -281,14 +271,14 @@ def test_words_that_were_moved_can_be_named(capsys):
 def test_a_run_that_is_not_finished_is_refused_or_left_out(capsys):
     write(Path("small/seed-9"), SMALL, 9, 3.0, interrupted=True)
     write(Path("large/seed-9"), LARGE, 9, 3.0, losses={})
-    assert fails(capsys, "small", "large") == (
+    assert fails(capsys, "compare", "small", "large") == (
         "not finished: small/seed-9, large/seed-9; leave them out, or resume them"
     )
     assert run(["compare", "small", "--against", "large", "--finished"]) == 0
     out, err = capsys.readouterr()
     assert " 4  2.0322  " in out
     assert err == ("left out, not finished: small/seed-9\nleft out, not finished: large/seed-9\n")
-    assert fails(capsys, "small/seed-9", "large/seed-9", "--finished") == (
+    assert fails(capsys, "compare", "small/seed-9", "large/seed-9", "--finished") == (
         "no run is finished in small/seed-9, large/seed-9"
     )
 
@@ -296,7 +286,7 @@ def test_a_run_that_is_not_finished_is_refused_or_left_out(capsys):
 @pytest.mark.usefixtures("runs")
 def test_runs_of_other_words_are_refused(capsys):
     write(Path("other"), SMALL, 1, 2.0, words_sha256="ff", corpus="cities.txt")
-    assert fails(capsys, "small", "--against", "other") == (
+    assert fails(capsys, "compare", "small", "--against", "other") == (
         "small/seed-1 and other are on different words, of words.txt and of cities.txt, and words "
         "differ more than networks"
     )
@@ -304,11 +294,11 @@ def test_runs_of_other_words_are_refused(capsys):
 
 @pytest.mark.usefixtures("runs")
 def test_what_is_compared_with_has_to_be_one_group(capsys):
-    assert fails(capsys, "small", "--against", "large", "small") == (
+    assert fails(capsys, "compare", "small", "--against", "large", "small") == (
         "small/seed-1 is among the runs and among those of --against"
     )
     write(Path("third"), NetworkConfig(context=4, n_embd=9), 1, 2.0)
-    assert fails(capsys, "third", "--against", "small", "large") == (
+    assert fails(capsys, "compare", "third", "--against", "small", "large") == (
         "the runs of --against differ in more than the seed: "
         "n_embd=2 n_hidden=3; n_embd=3 n_hidden=5"
     )
@@ -316,14 +306,14 @@ def test_what_is_compared_with_has_to_be_one_group(capsys):
 
 @pytest.mark.usefixtures("runs")
 def test_what_is_no_run_is_named(capsys):
-    assert fails(capsys, "small", "missing") == (
+    assert fails(capsys, "compare", "small", "missing") == (
         "there is no run in missing: no run.json in it or below it"
     )
 
 
 @pytest.mark.usefixtures("runs")
 def test_a_loss_that_there_is_not_is_named(capsys):
-    assert fails(capsys, "small", "--loss", "train") == (
+    assert fails(capsys, "compare", "small", "--loss", "train") == (
         "small/seed-1 has no train loss; it has validation, test, unseen"
     )
-    assert "invalid choice: 'wrong'" in fails(capsys, "small", "--loss", "wrong")
+    assert "invalid choice: 'wrong'" in fails(capsys, "compare", "small", "--loss", "wrong")

@@ -1,3 +1,4 @@
+import ast
 import importlib
 import json
 import os
@@ -41,6 +42,8 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 def test_every_public_name_exists_and_every_module_says_what_it_is_for(name):
     module = importlib.import_module(name)
     assert module.__doc__
+    if len(ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body) == 1:
+        return  # a folder with a docstring and nothing else
     for public in module.__all__:
         assert getattr(module, public) is not None
 

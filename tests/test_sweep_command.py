@@ -8,12 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from commands import FRIENDS, fails
 
 from typedwave.cli import run, sweeping
 from typedwave.lab import Search, Trial, read_sweep
-
-WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
 
 SWEEP = """
 preset = "flat"
@@ -34,17 +32,10 @@ choices = [0.01, 0.03]
 """
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def words(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("words") / "words.txt"
-    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    path.write_text("\n".join(FRIENDS) + "\n", encoding="utf-8")
     return path
 
 
@@ -71,17 +62,8 @@ def asked(monkeypatch) -> dict:
 
     monkeypatch.setattr(Search, "run", here)
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    monkeypatch.setattr("typedwave.lab.run.draw_curve", lambda *_, **__: None)
+    monkeypatch.setattr("typedwave.lab.runs.run.draw_curve", lambda *_, **__: None)
     return found
-
-
-def fails(capsys, *arguments) -> str:
-    """The one line on stderr, without the name of the command."""
-    code = run([*map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    return err.removeprefix("typedwave: ").removesuffix("\n")
 
 
 def test_a_sweep_tells_of_each_trial_and_ranks_them(capsys, tmp_path, space, words, asked):
@@ -179,7 +161,7 @@ def test_the_flags_are_what_a_search_is_given(capsys, tmp_path, space, words, as
     assert run(["sweep", str(space), str(words), "--out", str(tmp_path / "runs"), *flags]) == 0
     search = asked["search"]
     assert (asked["workers"], asked["threads"], search.storage) == (3, 2, str(storage))
-    assert search.words == WORDS
+    assert search.words == FRIENDS
     assert search.corpus == str(words.resolve())
     assert (search.sweep.trials, search.sweep.seconds) == (None, 0.001)
     assert storage.exists()
@@ -266,7 +248,7 @@ def test_ctrl_c_ends_a_sweep_that_can_be_gone_on_with(running):
 def test_workers_end_when_nobody_waits_for_them(running, space, words):
     process, folder = running
     process.kill()
-    search = Search(read_sweep(space), folder, WORDS, corpus=str(words))
+    search = Search(read_sweep(space), folder, FRIENDS, corpus=str(words))
     deadline = time.monotonic() + 60
     while (trial := search.trials()[0]).state == "running":
         assert time.monotonic() < deadline

@@ -10,8 +10,8 @@ from tiny_networks import SEQUENCES, WINDOWS, WORDS
 from together import SERVER
 
 from typedwave.lab import CountingRecipe, PoolRecipe, Recipe, Run, WordsRecipe, read_record
-from typedwave.lab.checkpoint import load_checkpoint
-from typedwave.lab.presets import PRESETS
+from typedwave.lab.runs.checkpoint import load_checkpoint
+from typedwave.lab.training.presets import PRESETS
 from typedwave.models import NGramConfig, PoolConfig, RecurrentConfig, TransformerConfig
 
 _DROPOUT = RecurrentConfig(n_embd=3, n_hidden=5, num_layers=2, dropout=0.4)

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from tiny_networks import VOCABULARY, WORDS, made
 
-from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
-from typedwave.lab.metrics import METRICS, Metrics, Point, lines_of
-from typedwave.lab.recipe import AnyRecipe, WordsRecipe, fields_of
-from typedwave.lab.record import Record, read_record, write_record
+from typedwave.lab.runs.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
+from typedwave.lab.runs.metrics import METRICS, Metrics, Point, lines_of
+from typedwave.lab.runs.record import Record, read_record, write_record
+from typedwave.lab.training.recipe import AnyRecipe, WordsRecipe, fields_of
 from typedwave.models import Config, RecurrentConfig
 
 GRU = RecurrentConfig(n_embd=3, n_hidden=5)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made
 
-from typedwave.lab import by_word as by_word_module
-from typedwave.lab.by_word import difference_of_words, losses_by_word, together
-from typedwave.lab.corpus import Examples, examples
+from typedwave.lab.comparison import by_word as by_word_module
+from typedwave.lab.comparison.by_word import difference_of_words, losses_by_word, together
+from typedwave.lab.comparison.significance import ComparisonError, Interval
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.sequences import Sequences, sequences
-from typedwave.lab.significance import ComparisonError, Interval
+from typedwave.lab.words.corpus import Examples, examples
+from typedwave.lab.words.sequences import Sequences, sequences
 from typedwave.models import MLP, NGram
 
 CHARACTERS = np.array([len(word) + 1 for word in WORDS])

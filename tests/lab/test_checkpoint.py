@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tiny_networks import EVERY, LEARNING, POOL, VOCABULARY, made
 
 from typedwave.lab import files
-from typedwave.lab.checkpoint import (
+from typedwave.lab.runs.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
     save_checkpoint,
 )
-from typedwave.lab.corpus import Vocabulary
+from typedwave.lab.words.corpus import Vocabulary
 from typedwave.models import MLP, NetworkConfig, NGram, PoolConfig, build
 
 configs = st.builds(

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.comparison import (
+from typedwave.lab.comparison.groups import (
     Losses,
     compare,
     groups_of,
     is_finished,
     losses_of_groups,
 )
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import (
+from typedwave.lab.comparison.significance import ComparisonError, difference, holm, summary
+from typedwave.lab.runs.record import Record
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import (
     AnyRecipe,
     CountingRecipe,
     PoolRecipe,
@@ -22,8 +24,6 @@ from typedwave.lab.recipe import (
     WordsRecipe,
     fields_of,
 )
-from typedwave.lab.record import Record
-from typedwave.lab.significance import ComparisonError, difference, holm, summary
 from typedwave.models import (
     Config,
     NetworkConfig,

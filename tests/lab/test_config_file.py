@@ -2,16 +2,15 @@ import dataclasses
 import tomllib
 
 import pytest
-import torch
+from commands import fails, prints
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import EVERY, WORDS
 
-from typedwave.cli import run
-from typedwave.lab.config_file import config_from, config_text, read_config, write_config
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
-from typedwave.lab.record import read_record
+from typedwave.lab.runs.config_file import config_from, config_text, read_config, write_config
+from typedwave.lab.runs.record import read_record
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.models import NetworkConfig, RecurrentConfig
 
 POOL = PoolRecipe(recipes=(Recipe(steps=3), CountingRecipe(), WordsRecipe(teacher="gru")))
@@ -25,13 +24,6 @@ n_hidden = 5
 steps = 3
 batch_size = 4
 """
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -203,20 +195,6 @@ def words(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return path
-
-
-def prints(capsys, *arguments) -> str:
-    capsys.readouterr()
-    assert run([*map(str, arguments)]) == 0
-    return capsys.readouterr().out
-
-
-def fails(capsys, *arguments) -> str:
-    capsys.readouterr()
-    assert run([*map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err.removeprefix("typedwave: ").removesuffix("\n")
 
 
 def test_a_run_is_trained_as_a_file_says_and_flags_come_before_it(capsys, tmp_path, words, path):

@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from typedwave.lab.corpus import (
+from typedwave.lab.words.corpus import (
     CorpusError,
     UnknownCharacterError,
     Vocabulary,

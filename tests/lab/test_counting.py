@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import EVERY, VOCABULARY, WORDS
 
-from typedwave.lab.corpus import examples
-from typedwave.lab.counting import Counting
 from typedwave.lab.evaluation import evaluate
+from typedwave.lab.training.counting import Counting
+from typedwave.lab.words.corpus import examples
 from typedwave.models import NGram
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs_on_disk import measured
 
-from typedwave.lab.curves import Curves, curves_of, differing_number, smoothed, window_of
-from typedwave.lab.metrics import Metrics, Point
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, WordsRecipe, fields_of
-from typedwave.lab.record import Record
+from typedwave.lab.looking.curves import Curves, curves_of, differing_number, smoothed, window_of
+from typedwave.lab.runs.metrics import Metrics, Point
+from typedwave.lab.runs.record import Record
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, WordsRecipe, fields_of
 from typedwave.models import NGramConfig, PoolConfig, RecurrentConfig
 
 GRU = RecurrentConfig(n_embd=3, n_hidden=5)

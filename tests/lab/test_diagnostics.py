@@ -10,7 +10,7 @@ from runs_on_disk import write_run
 from tiny_networks import EVERY, LEARNING, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made
 
 from typedwave.lab import UnknownCharacterError, evaluate, examples, sequences
-from typedwave.lab.diagnostics import (
+from typedwave.lab.looking.diagnostics import (
     SATURATED,
     activations_of,
     embedding_map,
@@ -19,9 +19,9 @@ from typedwave.lab.diagnostics import (
     places,
     updates_of,
 )
-from typedwave.lab.diagnostics.numbers import Values, in_short
-from typedwave.lab.metrics import METRICS, Point, lines_of
-from typedwave.lab.record import read_record
+from typedwave.lab.looking.diagnostics.numbers import Values, in_short
+from typedwave.lab.runs.metrics import METRICS, Point, lines_of
+from typedwave.lab.runs.record import read_record
 from typedwave.models import NetworkConfig, RecurrentConfig, TransformerConfig, sequence_model
 
 SOME = st.lists(st.text("abcdefgio", max_size=9), min_size=1, max_size=9)

@@ -8,9 +8,9 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from typedwave.lab import environment as environment_module
-from typedwave.lab.environment import environment
-from typedwave.lab.processes import ALONE, Processes
+from typedwave.lab.runs import environment as environment_module
+from typedwave.lab.runs.environment import environment
+from typedwave.lab.training.processes import ALONE, Processes
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
 

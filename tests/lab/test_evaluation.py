@@ -9,9 +9,9 @@ from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, se
 from torch import nn
 
 from typedwave.lab import evaluation as evaluation_module
-from typedwave.lab.corpus import Examples, examples
 from typedwave.lab.evaluation import evaluate, evaluating
-from typedwave.lab.sequences import IGNORED, Sequences, sequences
+from typedwave.lab.words.corpus import Examples, examples
+from typedwave.lab.words.sequences import IGNORED, Sequences, sequences
 from typedwave.models import NetworkConfig, Windowed, build, sequence_model, to_dilated
 
 

@@ -6,20 +6,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupting import interrupted
 from tiny_networks import EVERY, LEARNING, POOL, SEQUENCES, VOCABULARY, WINDOWS, made
 from tiny_networks import WORDS as TINY_WORDS
 
-from typedwave.lab import experiment as experiment_module
-from typedwave.lab.corpus import CorpusError, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.experiment import Experiment, losses_of
-from typedwave.lab.metrics import Metrics, Point, read_metrics
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
-from typedwave.lab.sequences import sequences
-from typedwave.lab.stepped import DivergedError
-from typedwave.lab.teaching import taught
-from typedwave.lab.training import Training
-from typedwave.lab.word_training import WordTraining
+from typedwave.lab.runs import experiment as experiment_module
+from typedwave.lab.runs.experiment import Experiment, losses_of
+from typedwave.lab.runs.metrics import Metrics, Point, read_metrics
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.on_words import WordTraining
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.training.stepped import DivergedError
+from typedwave.lab.training.teaching import taught
+from typedwave.lab.words.corpus import CorpusError, Vocabulary, examples, split
+from typedwave.lab.words.sequences import sequences
 from typedwave.models import NetworkConfig, NGram, build, sequence_model
 
 WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
@@ -28,17 +29,6 @@ CONFIG = NetworkConfig(context=4, n_embd=3, n_hidden=5)
 
 def experiment_of(steps: int, **options) -> Experiment:
     return Experiment(WORDS, CONFIG, Recipe(steps=steps, batch_size=4), **options)
-
-
-def interrupt_at(experiment: Experiment, step: int) -> None:
-    """Ctrl-C within the forward of a step."""
-
-    def hook(module, args):
-        if module.training and experiment.step == step:
-            handle.remove()
-            raise KeyboardInterrupt
-
-    handle = experiment.network.register_forward_pre_hook(hook)
 
 
 def plain_points(steps: int) -> list[Point]:
@@ -83,8 +73,7 @@ def test_the_points_are_the_mean_of_each_window_and_the_validation_after_it(step
 @settings(max_examples=15)
 def test_an_interrupt_anywhere_can_be_gone_on_from(steps, data):
     experiment, at = experiment_of(steps), data.draw(st.integers(0, steps - 1))
-    interrupt_at(experiment, at)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(experiment.network, experiment, at), pytest.raises(KeyboardInterrupt):
         list(experiment.points())
     assert experiment.step == at
     window = math.ceil(steps / 50)
@@ -99,8 +88,7 @@ def test_an_interrupt_anywhere_can_be_gone_on_from(steps, data):
 
 def test_a_point_after_an_interrupt_is_the_mean_since_the_one_before():
     experiment = experiment_of(100)  # a point every 2 steps
-    interrupt_at(experiment, 5)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(experiment.network, experiment, 5), pytest.raises(KeyboardInterrupt):
         list(experiment.points())
     list(experiment.points())
     plainly = plain_points(100)
@@ -286,8 +274,7 @@ def test_training_on_words_can_be_interrupted_and_gone_on_with(at):
     recipe = WordsRecipe(epochs=2, batch_size=4)
     whole, stopped = (Experiment(TINY_WORDS, SEQUENCES["gru"], recipe) for _ in range(2))
     list(whole.points())
-    interrupt_at(stopped, at)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(stopped.network, stopped, at), pytest.raises(KeyboardInterrupt):
         list(stopped.points())
     assert stopped.step == at
     list(stopped.points())

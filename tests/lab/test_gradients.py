@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from tiny_networks import SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, seeded
 from torch import nn
 
-from typedwave.lab.corpus import examples
-from typedwave.lab.gradients import Gradients, autocast
-from typedwave.lab.processes import ALONE
-from typedwave.lab.recipe import Recipe, WordsRecipe
-from typedwave.lab.sequences import sequences
-from typedwave.lab.training import Training
-from typedwave.lab.word_training import WordTraining
+from typedwave.lab.training.gradients import Gradients, autocast
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.on_words import WordTraining
+from typedwave.lab.training.processes import ALONE
+from typedwave.lab.training.recipe import Recipe, WordsRecipe
+from typedwave.lab.words.corpus import examples
+from typedwave.lab.words.sequences import sequences
 
 CPU = torch.device("cpu")
 WITHOUT_NORM = ["rnn", "gru", "lstm", "transformer", "wavenet with skips"]

@@ -16,12 +16,17 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from typedwave.cli import run
 from typedwave.inspect import table
-from typedwave.lab.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from typedwave.lab.corpus import Vocabulary, examples
-from typedwave.lab.experiment import Experiment
-from typedwave.lab.recipe import Recipe
-from typedwave.lab.steps import CompilerError
-from typedwave.lab.training import Training
+from typedwave.lab.runs.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from typedwave.lab.runs.experiment import Experiment
+from typedwave.lab.training.compiled import CompilerError
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.recipe import Recipe
+from typedwave.lab.words.corpus import Vocabulary, examples
 from typedwave.models import NetworkConfig, build
 
 WORDS = [first + last for first in ("an", "ot", "mi", "le", "em") for last in ("na", "to", "l")]
@@ -236,7 +241,7 @@ def test_an_interrupt_while_batches_are_drawn_loses_none(monkeypatch):
                 def stop(*arguments, **options):
                     raise KeyboardInterrupt
 
-                patch.setattr("typedwave.lab.training.rearrange", stop)
+                patch.setattr("typedwave.lab.training.on_examples.rearrange", stop)
                 with pytest.raises(KeyboardInterrupt):
                     training.run(10)
         training.run(10)

@@ -4,8 +4,9 @@ import pytest
 from runs_on_disk import GRU, corpus_in, write_run
 from tiny_networks import VOCABULARY, WORDS, made
 
-from typedwave.lab import looking, losses_by_place, split
-from typedwave.lab.looking import Look, picture_of_curves
+from typedwave.lab import losses_by_place, split
+from typedwave.lab.looking import look as look_module
+from typedwave.lab.looking.look import Look, picture_of_curves
 from typedwave.models import NGramConfig
 
 VALIDATION = split(WORDS).validation
@@ -65,8 +66,8 @@ def test_it_can_have_another_name_and_other_words(record, tmp_path):
 
 def test_the_network_is_read_once_and_only_where_it_is_needed(record, monkeypatch):
     read = []
-    load = looking.load_checkpoint
-    monkeypatch.setattr(looking, "load_checkpoint", lambda path: read.append(path) or load(path))
+    load = look_module.load_checkpoint
+    monkeypatch.setattr(look_module, "load_checkpoint", lambda p: read.append(p) or load(p))
     look = Look(record)
     look.updates()
     assert read == []

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.metrics import Metrics, MetricsError, Point, cut_metrics, lines_of, read_metrics
+from typedwave.lab.runs.metrics import (
+    Metrics,
+    MetricsError,
+    Point,
+    cut_metrics,
+    lines_of,
+    read_metrics,
+)
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 LOSSES = st.floats(0, 2.0**99, width=32)  # whose sum is finite

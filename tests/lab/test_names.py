@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from typedwave.lab import names
-from typedwave.lab.corpus import read_words
-from typedwave.lab.names import names_path
+from typedwave.lab.words import names
+from typedwave.lab.words.corpus import read_words
+from typedwave.lab.words.names import names_path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ from tiny_networks import EVERY, LEARNING, SEQUENCES, VOCABULARY, WORDS, made, s
 from torch import Tensor, nn
 from torch.optim import _muon
 
-from typedwave.lab.optimizers import SGD, MuonAndAdam, hidden_matrices, orthogonalised
-from typedwave.lab.sequences import sequences
+from typedwave.lab.training.optimizers import SGD, MuonAndAdam, hidden_matrices, orthogonalised
+from typedwave.lab.words.sequences import sequences
 from typedwave.models import MLP, WaveNetConfig, to_dilated
 from typedwave.models.sequence import windows
 

@@ -20,14 +20,15 @@ from scipy.stats import spearmanr
 from tiny_networks import POOL, WINDOWS
 
 from typedwave.cli import run
-from typedwave.lab import CountingRecipe, PoolRecipe, Recipe, find_runs, read_record, write_page
-from typedwave.lab.checkpoint import CheckpointError
-from typedwave.lab.metrics import Metrics, MetricsError, Point
+from typedwave.lab import CountingRecipe, PoolRecipe, Recipe, find_runs, read_record
+from typedwave.lab.page import write_page
 from typedwave.lab.page.charts import scatters_of
 from typedwave.lab.page.entries import entries_of
 from typedwave.lab.page.lines import SHOWN, Line, thinned, window_of
 from typedwave.lab.page.settings import differing, equal, settings_of
-from typedwave.lab.record import Record, RecordError
+from typedwave.lab.runs.checkpoint import CheckpointError
+from typedwave.lab.runs.metrics import Metrics, MetricsError, Point
+from typedwave.lab.runs.record import Record, RecordError
 from typedwave.models import NGramConfig
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}

@@ -16,7 +16,8 @@ from runs_on_disk import GRU, RECIPE, corpus_in, write_run
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from typedwave.lab import CountingRecipe, find_runs, read_record, write_page
+from typedwave.lab import CountingRecipe, find_runs, read_record
+from typedwave.lab.page import write_page
 from typedwave.models import NGramConfig
 
 EVIL = "<img src=x onerror=alert(1)>&amp; %{y}"

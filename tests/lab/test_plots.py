@@ -10,8 +10,8 @@ from matplotlib import colormaps, pyplot
 from matplotlib.colors import to_hex
 from tiny_networks import EVERY, LEARNING, VOCABULARY, WORDS, made
 
-from typedwave.lab.curves import Band, Curves, Line
-from typedwave.lab.diagnostics import (
+from typedwave.lab.looking.curves import Band, Curves, Line
+from typedwave.lab.looking.diagnostics import (
     Activation,
     EmbeddingMap,
     Histogram,
@@ -24,7 +24,7 @@ from typedwave.lab.diagnostics import (
     gradients_of,
     losses_by_place,
 )
-from typedwave.lab.plots import (
+from typedwave.lab.looking.plots import (
     draw_activations,
     draw_characters,
     draw_curves,
@@ -34,9 +34,9 @@ from typedwave.lab.plots import (
     draw_updates,
     save_figure,
 )
-from typedwave.lab.plots.figures import COLOURS, GREY, by_depth, plain, written
-from typedwave.lab.recipe import WordsRecipe, fields_of
-from typedwave.lab.record import Record
+from typedwave.lab.looking.plots.figures import COLOURS, GREY, by_depth, plain, written
+from typedwave.lab.runs.record import Record
+from typedwave.lab.training.recipe import WordsRecipe, fields_of
 from typedwave.models import RecurrentConfig
 
 GRU = RecurrentConfig(n_embd=3, n_hidden=5)

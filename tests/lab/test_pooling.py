@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny_networks import EVERY, POOL, VOCABULARY, made
 
-from typedwave.lab.checkpoint import Checkpoint
-from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.pooling import pooled
+from typedwave.lab.runs.checkpoint import Checkpoint
+from typedwave.lab.runs.pooling import pooled
+from typedwave.lab.words.corpus import Vocabulary
 from typedwave.models import Pool, PoolConfig, sequence_model
 
 

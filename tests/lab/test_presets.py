@@ -1,8 +1,8 @@
 import pytest
 from tiny_networks import seeded
 
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
 from typedwave.models import CONFIGS, NGramConfig, PoolConfig, build
 
 LECTURE = ["demo", "lecture", "lecture-small", "lecture-flat", "lecture-flat-3"]

@@ -13,9 +13,9 @@ from tiny_networks import SEQUENCES, WINDOWS, WORDS
 from together import together
 
 from typedwave.lab import CountingRecipe, PoolRecipe, Recipe, Run, WordsRecipe, read_record
-from typedwave.lab.checkpoint import load_checkpoint
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.processes import ALONE, Processes, processes
+from typedwave.lab.runs.checkpoint import load_checkpoint
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.processes import ALONE, Processes, processes
 from typedwave.models import NGramConfig, PoolConfig, RecurrentConfig
 
 FEW = WordsRecipe(epochs=6, batch_size=3)  # 9 words to train on

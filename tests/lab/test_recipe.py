@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import (
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import (
     CountingRecipe,
     PoolRecipe,
     Recipe,

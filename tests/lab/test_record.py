@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 from tiny_networks import EVERY, LEARNING
 
-from typedwave.lab.metrics import MetricsError, Point, lines_of
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe, fields_of
-from typedwave.lab.record import (
+from typedwave.lab.runs.metrics import MetricsError, Point, lines_of
+from typedwave.lab.runs.record import (
     RecordError,
     find_runs,
     read_facts,
     read_record,
     write_record,
 )
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe, fields_of
 from typedwave.models import PoolConfig, config_of
 
 RECIPE = Recipe(steps=3, batch_size=4)

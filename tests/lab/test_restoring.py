@@ -1,24 +1,20 @@
 """A training that is restored from a state goes on as if it had never stopped, to the bit."""
 
-import dataclasses
-
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, seeded
+from interrupting import interrupted
+from tiny_networks import EVERY, VOCABULARY, WINDOWS, WORDS, made, seeded
 from torch import nn
 
-from typedwave.lab import Experiment
-from typedwave.lab import training as training_module
-from typedwave.lab.corpus import examples
-from typedwave.lab.counting import Counting
-from typedwave.lab.metrics import Metrics, read_metrics
-from typedwave.lab.recipe import CountingRecipe, Recipe, WordsRecipe
-from typedwave.lab.sequences import Sequences, sequences
-from typedwave.lab.state import State, StateFileError
-from typedwave.lab.training import Training
-from typedwave.lab.word_training import WordTraining
+from typedwave.lab.training import on_examples as training_module
+from typedwave.lab.training.counting import Counting
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.on_words import WordTraining
+from typedwave.lab.training.recipe import Recipe, WordsRecipe
+from typedwave.lab.words.corpus import examples
+from typedwave.lab.words.sequences import Sequences, sequences
 from typedwave.models import RecurrentConfig, TransformerConfig, WaveNetConfig
 
 DROPPING = {
@@ -156,174 +152,68 @@ def test_counting_goes_on_from_both_of_its_steps():
 # after an interrupt
 
 
-def interrupted_at(network, training, step: int) -> None:
+def assert_goes_on(begin, steps: int, *, interrupt) -> None:
+    """From the state of a training that was interrupted, as one goes that was not."""
+    whole, stopped, restored = (begin() for _ in range(3))
+    whole[1].run(steps)
+    interrupt(*stopped)
+    restore(restored, stopped)
+    restored[1].run(steps)
+    assert_same(restored, whole)
+
+
+def within(step: int):
     """Ctrl-C within the forward of a step."""
 
-    def hook(module, args):
-        if training.step == step:
-            handle.remove()
-            raise KeyboardInterrupt
+    def interrupt(network, training) -> None:
+        with interrupted(network, training, step), pytest.raises(KeyboardInterrupt):
+            training.run(training.steps)
+        assert training.step == step
 
-    handle = network.register_forward_pre_hook(hook)
-    with pytest.raises(KeyboardInterrupt):
-        training.run(training.steps)
-    assert training.step == step
+    return interrupt
+
+
+def drawing(step: int, patch, *where):
+    """Ctrl-C while what comes after a step is drawn."""
+
+    def interrupt(network, training) -> None:
+        training.run(step)
+        with patch.context() as patched:
+            patched.setattr(*where, _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                training.run(training.steps)
+
+    return interrupt
+
+
+EXAMPLES = Recipe(steps=7, batch_size=5, momentum=0.9)
+LESSONS = WordsRecipe(epochs=2, batch_size=4)
 
 
 @pytest.mark.parametrize("step", range(7))
 def test_a_training_on_examples_goes_on_from_a_state_after_an_interrupt(monkeypatch, step):
-    recipe = Recipe(steps=7, batch_size=5, momentum=0.9)
     monkeypatch.setattr(training_module, "_DRAWN_AT_ONCE", 10)  # two batches at once
-    whole, stopped, restored = (on_examples(recipe) for _ in range(3))
-    whole[1].run(7)
-    interrupted_at(*stopped, step)
-    restore(restored, stopped)
-    restored[1].run(7)
-    assert_same(restored, whole)
+    assert_goes_on(lambda: on_examples(EXAMPLES), 7, interrupt=within(step))
 
 
 @pytest.mark.parametrize("step", range(6))
 @pytest.mark.parametrize("kind", ["gru with dropout", "flat"])
 def test_a_training_on_words_goes_on_from_a_state_after_an_interrupt(kind, step):
-    recipe = WordsRecipe(epochs=2, batch_size=4)
-    whole, stopped, restored = (on_words(kind, recipe) for _ in range(3))
-    whole[1].run(6)
-    interrupted_at(*stopped, step)
-    restore(restored, stopped)
-    restored[1].run(6)
-    assert_same(restored, whole)
+    assert_goes_on(lambda: on_words(kind, LESSONS), 6, interrupt=within(step))
 
 
 @pytest.mark.parametrize("step", [0, 2, 4, 6])
 def test_an_interrupt_while_batches_are_drawn_leaves_a_state_to_go_on_from(monkeypatch, step):
-    recipe = Recipe(steps=7, batch_size=5, momentum=0.9)
     monkeypatch.setattr(training_module, "_DRAWN_AT_ONCE", 10)
-    whole, stopped, restored = (on_examples(recipe) for _ in range(3))
-    whole[1].run(7)
-    stopped[1].run(step)
-    with monkeypatch.context() as patch:
-        patch.setattr(training_module, "rearrange", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            stopped[1].run(7)
-    restore(restored, stopped)
-    restored[1].run(7)
-    assert_same(restored, whole)
+    interrupt = drawing(step, monkeypatch, training_module, "rearrange")
+    assert_goes_on(lambda: on_examples(EXAMPLES), 7, interrupt=interrupt)
 
 
 @pytest.mark.parametrize("step", [0, 3])
 def test_an_interrupt_while_an_epoch_is_drawn_leaves_a_state_to_go_on_from(monkeypatch, step):
-    recipe = WordsRecipe(epochs=2, batch_size=4)
-    whole, stopped, restored = (on_words("gru with dropout", recipe) for _ in range(3))
-    whole[1].run(6)
-    stopped[1].run(step)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "split", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            stopped[1].run(6)
-    restore(restored, stopped)
-    restored[1].run(6)
-    assert_same(restored, whole)
+    interrupt = drawing(step, monkeypatch, torch, "split")
+    assert_goes_on(lambda: on_words("gru with dropout", LESSONS), 6, interrupt=interrupt)
 
 
 def _interrupt(*arguments, **options):
     raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("missing", ["generator", "drawn_from", "optimizer.0"])
-def test_a_state_of_another_kind_of_training_is_an_error_of_its_key(missing):
-    _, training = on_examples(Recipe(steps=3, batch_size=5, momentum=0.9))
-    state = training.state()
-    del state[missing]
-    with pytest.raises(KeyError, match=missing):
-        training.restore(state, torch.zeros(0))
-
-
-# experiments
-
-
-def experiment_of(kind: str) -> Experiment:
-    if kind == "examples":
-        recipe = Recipe(steps=120, batch_size=4, momentum=0.9)  # a point every 3, a piece every 2
-        return Experiment(WORDS, WINDOWS["hierarchical"], recipe)
-    if kind == "words":
-        return Experiment(WORDS, KINDS["gru with dropout"], WordsRecipe(epochs=7, batch_size=4))
-    return Experiment(WORDS, EVERY["ngram"], CountingRecipe())
-
-
-def metrics_of(text: str, path) -> Metrics:
-    path.write_text(text)
-    return read_metrics(path)
-
-
-@pytest.mark.parametrize("kind", ["examples", "words", "counting"])
-def test_an_experiment_goes_on_from_every_piece(kind, tmp_path):
-    whole = experiment_of(kind)
-    text, states = "", []
-    for _ in whole.pieces():
-        text += whole.metrics_lines()
-        state = whole.state()
-        states.append(dataclasses.replace(state, tensors=copied(state.tensors)))
-    assert states[-1].step == whole.steps
-    metrics = metrics_of(text, tmp_path / "metrics.jsonl")
-    assert list(metrics.points) == whole.curve
-    lines = text.splitlines(keepends=True)
-    for state in states[:: 1 if kind == "words" else 9]:
-        experiment = experiment_of(kind)
-        experiment.restore(state, metrics)  # of more steps than the state has
-        assert (experiment.step, experiment.seconds) == (state.step, state.seconds)
-        assert experiment.curve == [p for p in whole.curve if p.step <= state.step]
-        assert experiment.metrics_lines() == ""
-        rest = "".join(experiment.metrics_lines() for _ in experiment.pieces())
-        assert rest == "".join(lines[state.step :])
-        assert experiment.curve == whole.curve
-        assert experiment.losses() == whole.losses()
-
-
-def test_all_of_an_experiment_is_in_its_state():
-    experiment = experiment_of("examples")
-    names = set(experiment.state().tensors)
-    network = {f"network.{name}" for name in experiment.network.state_dict()}
-    momenta = {f"training.optimizer.{i}" for i, _ in enumerate(experiment.network.parameters())}
-    assert names == network | momenta | {"training.generator", "training.drawn_from"}
-    assert experiment.state().step == 0
-
-
-def without(tensors, name: str) -> dict:
-    return {other: tensor for other, tensor in tensors.items() if other != name}
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda t: without(t, "training.generator"), "'generator'"),
-        (
-            lambda t: without(t, "network.layers.3.weight"),
-            "Error(s) in loading state_dict for MLP: Missing key(s) in state_dict: "
-            '"layers.3.weight". ',
-        ),
-        (
-            lambda t: {**t, "network.more": torch.zeros(1)},
-            'Error(s) in loading state_dict for MLP: Unexpected key(s) in state_dict: "more". ',
-        ),
-    ],
-)
-def test_a_state_of_another_experiment_is_refused(change, reason):
-    experiment = experiment_of("examples")
-    state = experiment.state()
-    other = State(0, 0.0, change(dict(state.tensors)))
-    nothing = Metrics(torch.zeros(0).numpy(), torch.zeros(0).numpy(), ())
-    with pytest.raises(StateFileError) as caught:
-        experiment.restore(other, nothing)
-    assert str(caught.value) == f"the state is of another experiment: {reason.strip()}"
-
-
-def test_a_state_of_a_larger_network_is_refused():
-    state = experiment_of("words").state()
-    experiment = Experiment(WORDS, SEQUENCES["gru"], WordsRecipe(epochs=7, batch_size=4))
-    wider = Experiment(
-        WORDS, dataclasses.replace(SEQUENCES["gru"], n_hidden=6), WordsRecipe(epochs=7)
-    )
-    nothing = Metrics(torch.zeros(0).numpy(), torch.zeros(0).numpy(), ())
-    experiment.restore(state, nothing)  # dropout has no weights
-    with pytest.raises(StateFileError, match="size mismatch for head"):
-        wider.restore(state, nothing)

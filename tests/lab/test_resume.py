@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupting import stopping
 from killed import outcome
 from tiny_networks import EVERY, SEQUENCES, WINDOWS, WORDS
 
@@ -30,9 +31,9 @@ from typedwave.lab import (
     WordsRecipe,
     read_record,
 )
-from typedwave.lab import run as run_module
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.state import StateFileError, load_state, state_files
+from typedwave.lab.runs import run as run_module
+from typedwave.lab.runs.state import StateFileError, load_state, state_files
+from typedwave.lab.training.presets import PRESETS
 from typedwave.models import PoolConfig, RecurrentConfig
 
 _DROPPING = RecurrentConfig(n_embd=3, n_hidden=5, num_layers=2, dropout=0.4)
@@ -84,31 +85,6 @@ def train(folder, kind: str, **options):
 
 class EndedError(BaseException):
     """What no one catches."""
-
-
-def stopping(*at: int, error: type[BaseException] = KeyboardInterrupt):
-    """A watcher who is ended in the forward of a step: of the first network at the first, ..."""
-    left = list(at)
-
-    def watch(experiment, points):
-        step = left.pop(0) if left else None
-
-        def hook(module, args):
-            if module.training and experiment.step == step:
-                handle.remove()
-                raise error
-
-        handle = experiment.network.register_forward_pre_hook(hook)
-        try:
-            for _ in points:
-                pass
-        except KeyboardInterrupt:
-            return True
-        finally:
-            handle.remove()
-        return False
-
-    return watch
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -332,24 +308,27 @@ def test_a_damaged_state_is_gone_before_a_new_one_is_saved(stopped):
     assert state_files(stopped) == [before]
 
 
+def assert_refused(folder: Path, *problems: str) -> None:
+    """However often it is to be gone on with, and nothing is lost."""
+    before = contents(folder)
+    for _ in range(2):
+        with pytest.raises(StateFileError) as caught:
+            train(folder, "examples", resume=True)
+        assert str(caught.value) == (
+            f"the run in {folder} cannot be gone on with: {'; '.join(problems)}. "
+            "Without its files state-*.safetensors it begins again from the first step"
+        )
+        assert read_record(folder).facts["error"] == str(caught.value)
+        assert {**contents(folder), "run.json": b""} == {**before, "run.json": b""}
+
+
 def test_where_all_states_are_damaged_it_is_said_and_nothing_is_lost(stopped, tmp_path):
     newest, before = state_files(stopped)
     kept = contents(stopped)
     flip(newest)
     flip(before)
-    damaged = contents(stopped)
-    for _ in range(2):
-        with pytest.raises(StateFileError) as caught:
-            train(stopped, "examples", resume=True)
-        assert str(caught.value) == (
-            f"the run in {stopped} cannot be gone on with: "
-            f"{newest} is damaged: its numbers are not those that were written; "
-            f"{before} is damaged: its numbers are not those that were written. "
-            "Without its files state-*.safetensors it begins again from the first step"
-        )
-        assert read_record(stopped).facts["error"] == str(caught.value)
-        found = contents(stopped)
-        assert {**found, "run.json": b""} == {**damaged, "run.json": b""}
+    damaged = "is damaged: its numbers are not those that were written"
+    assert_refused(stopped, f"{newest} {damaged}", f"{before} {damaged}")
     newest.write_bytes(kept[newest.name])  # from a copy, say
     train(stopped, "examples", resume=True)
     assert outcome(stopped) == whole("examples", tmp_path)
@@ -391,16 +370,7 @@ def test_without_the_metrics_of_its_states_it_is_not_gone_on_with_and_nothing_is
     path = stopped / "metrics.jsonl"
     before = path.read_bytes()
     damage(path)
-    damaged = contents(stopped)
-    for _ in range(2):
-        with pytest.raises(StateFileError) as caught:
-            train(stopped, "examples", resume=True)
-        assert str(caught.value) == (
-            f"the run in {stopped} cannot be gone on with: {problem.format(path, 52)}; "
-            f"{problem.format(path, 51)}. "
-            "Without its files state-*.safetensors it begins again from the first step"
-        )
-        assert {**contents(stopped), "run.json": b""} == {**damaged, "run.json": b""}
+    assert_refused(stopped, problem.format(path, 52), problem.format(path, 51))
     path.write_bytes(before)
     train(stopped, "examples", resume=True)
     assert outcome(stopped) == whole("examples", tmp_path)

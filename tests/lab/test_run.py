@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import RUN_FILES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupting import stopping
 from tiny_networks import EVERY, LEARNING, VOCABULARY, WORDS
 
 from typedwave.lab import (
@@ -27,12 +29,12 @@ from typedwave.lab import (
     read_record,
     split,
 )
-from typedwave.lab import experiment as experiment_module
-from typedwave.lab import folder as folder_module
-from typedwave.lab import run as run_module
-from typedwave.lab.config_file import read_config
-from typedwave.lab.environment import environment
-from typedwave.lab.processes import ALONE
+from typedwave.lab.runs import experiment as experiment_module
+from typedwave.lab.runs import folder as folder_module
+from typedwave.lab.runs import run as run_module
+from typedwave.lab.runs.config_file import read_config
+from typedwave.lab.runs.environment import environment
+from typedwave.lab.training.processes import ALONE
 from typedwave.models import NetworkConfig, NGram, NGramConfig, PoolConfig, RecurrentConfig, size_of
 
 CONFIG, RECIPE = RecurrentConfig(n_embd=2, n_hidden=3), WordsRecipe(epochs=1, batch_size=4)
@@ -41,15 +43,6 @@ RECIPES = PoolRecipe(recipes=(RECIPE, CountingRecipe()), seed=7)
 WINDOWS = NetworkConfig(context=4, n_embd=3, n_hidden=5)
 SPLITS = split(WORDS)
 
-FILES = {
-    "checkpoint.safetensors",
-    "config.toml",
-    "curve.png",
-    "metrics.jsonl",
-    "run.json",
-    "samples.txt",
-}
-
 
 def names_in(folder) -> set[str]:
     return {path.name for path in folder.iterdir()}
@@ -57,26 +50,6 @@ def names_in(folder) -> set[str]:
 
 def run_of(folder, **options) -> Run:
     return Run(folder, WORDS, corpus="friends", **options)
-
-
-def stopping_at(step: int):
-    """A watcher whom Ctrl-C meets in the forward of a step."""
-
-    def watch(experiment, points):
-        def hook(module, args):
-            if module.training and experiment.step == step:
-                handle.remove()
-                raise KeyboardInterrupt
-
-        handle = experiment.network.register_forward_pre_hook(hook)
-        try:
-            for _ in points:
-                pass
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    return watch
 
 
 def as_written(record) -> dict:
@@ -95,9 +68,9 @@ def test_one_call_trains_a_pool_with_all_its_members_and_says_nothing(capsys, tm
     assert capsys.readouterr() == ("", "")
     assert record["interrupted"] is False
     assert facts_in(tmp_path) == as_written(record)
-    own = FILES - {"metrics.jsonl", "curve.png"}
+    own = RUN_FILES - {"metrics.jsonl", "curve.png"}
     assert names_in(tmp_path) == {"1-gru", "2-ngram", *own}
-    assert names_in(tmp_path / "1-gru") == FILES
+    assert names_in(tmp_path / "1-gru") == RUN_FILES
 
 
 def test_the_record_of_a_pool_says_what_was_done(tmp_path):
@@ -184,7 +157,7 @@ def test_the_folder_has_its_six_files_and_they_say_what_an_experiment_has(tmp_pa
     recipe = Recipe(steps=120, batch_size=4)  # a point every 3 steps, a piece every 2
     folder = tmp_path / "some" / "new"
     run_of(folder).train(WINDOWS, recipe, "small")
-    assert names_in(folder) == FILES
+    assert names_in(folder) == RUN_FILES
     experiment = Experiment(WORDS, WINDOWS, recipe)
     list(experiment.points())
     read = read_record(folder)
@@ -209,7 +182,7 @@ def test_a_run_of_every_network_can_be_read_and_loaded(tmp_path, kind):
     assert torch.equal(torch.get_rng_state(), before)
     assert facts_in(tmp_path) == as_written(record)
     assert record["network"] == dataclasses.asdict(EVERY[kind])
-    assert names_in(tmp_path) == FILES
+    assert names_in(tmp_path) == RUN_FILES
     read = read_record(tmp_path)
     assert (read.config, read.recipe) == (EVERY[kind], recipe)
     loaded = load_checkpoint(tmp_path / "checkpoint.safetensors")
@@ -257,7 +230,7 @@ def test_states_are_saved_so_many_seconds_apart_and_go_when_all_is_done(
     run_of(tmp_path, save_every=save_every).train(WINDOWS, Recipe(steps=9, batch_size=4), "a")
     # A step takes four seconds: two until the last step before a point, and two for that.
     assert saved == ([*range(1, 10)] if save_every == 0 else [2, 4, 6, 8])
-    assert names_in(tmp_path) == FILES
+    assert names_in(tmp_path) == RUN_FILES
 
 
 # interrupts
@@ -268,7 +241,7 @@ def test_states_are_saved_so_many_seconds_apart_and_go_when_all_is_done(
 def test_an_interrupt_anywhere_keeps_what_is_trained(steps, data, tmp_path_factory):
     at, folder = data.draw(st.integers(1, steps - 1)), tmp_path_factory.mktemp("interrupted")
     said, recipe = [], Recipe(steps=steps, batch_size=4)
-    stopped = run_of(folder, watch=stopping_at(at), say=said.append, save_every=0)
+    stopped = run_of(folder, watch=stopping(at), say=said.append, save_every=0)
     with pytest.MonkeyPatch.context() as patch:  # the curve takes longer than all else
         patch.setattr(run_module, "draw_curve", lambda path, points, title: path.touch())
         record = stopped.train(WINDOWS, recipe, "a")
@@ -278,7 +251,7 @@ def test_an_interrupt_anywhere_keeps_what_is_trained(steps, data, tmp_path_facto
     assert f"stopped after {at} of {steps} steps" in [line.replace(",", "") for line in said]
     states = {name for name in names_in(folder) if name.startswith("state-")}
     assert states or at < math.ceil(steps / 50) or at < math.ceil(steps / 100)
-    assert names_in(folder) - states == FILES
+    assert names_in(folder) - states == RUN_FILES
 
     whole = Experiment(WORDS, WINDOWS, recipe)
     list(whole.points())
@@ -290,7 +263,7 @@ def test_an_interrupt_anywhere_keeps_what_is_trained(steps, data, tmp_path_facto
 
 
 def test_an_interrupt_before_the_first_step_leaves_nothing(tmp_path):
-    assert run_of(tmp_path, watch=stopping_at(0)).train(CONFIG, RECIPE, "a") is None
+    assert run_of(tmp_path, watch=stopping(0)).train(CONFIG, RECIPE, "a") is None
     assert names_in(tmp_path) == set()
 
 
@@ -428,7 +401,7 @@ def test_a_folder_in_which_a_run_was_killed_before_it_began_is_empty(tmp_path):
     for name in (".lock", ".new-run.json-abc.json"):
         (tmp_path / name).write_text("{")
     run_of(tmp_path).train(CONFIG, RECIPE, "a")
-    assert names_in(tmp_path) == FILES
+    assert names_in(tmp_path) == RUN_FILES
 
 
 def test_a_file_in_its_place_is_an_error_of_the_system(tmp_path):

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import RUN_FILES, fails, prints
 from tiny_networks import EVERY, SEQUENCES
 from tiny_networks import WORDS as FEWER
 
 from typedwave.cli import run
-from typedwave.lab.checkpoint import load_checkpoint
-from typedwave.lab.corpus import read_words, split
-from typedwave.lab.experiment import Experiment, losses_of
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.runs.checkpoint import load_checkpoint
+from typedwave.lab.runs.experiment import Experiment, losses_of
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.words.corpus import read_words, split
 from typedwave.models import (
     NetworkConfig,
     NGramConfig,
@@ -40,26 +41,11 @@ SHORT = {
 }
 LOSS = r"\d\.\d{4}"
 LOSSES = f"train {LOSS}  validation {LOSS}  test {LOSS}  unseen {LOSS}  nats a character"
-FILES = {
-    "checkpoint.safetensors",
-    "config.toml",
-    "curve.png",
-    "metrics.jsonl",
-    "run.json",
-    "samples.txt",
-}
 
 
 def small(preset: str) -> list[str]:
     config, recipe = PRESETS[preset]
     return [*SMALL[type(config)], *SHORT[type(recipe)]]
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -88,23 +74,6 @@ def tiny_presets(monkeypatch):
         ),
     }.items():
         monkeypatch.setitem(PRESETS, name, preset)
-
-
-def prints(capsys, *arguments) -> str:
-    capsys.readouterr()
-    assert run([*map(str, arguments)]) == 0
-    return capsys.readouterr().out
-
-
-def fails(capsys, *arguments) -> str:
-    """The one line on stderr, without the name of the command."""
-    capsys.readouterr()
-    assert run([*map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("typedwave: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("typedwave: ").removesuffix("\n")
 
 
 def inputs_of(capsys, *arguments) -> tuple[int, int]:
@@ -143,7 +112,7 @@ def test_a_run_of_every_preset_can_be_evaluated_sampled_and_inspected(
     )
     assert re.fullmatch(f"{preset}: {LOSSES}", losses)
     assert last == f"the run is in {folder}"
-    assert files_in(folder) == FILES
+    assert files_in(folder) == RUN_FILES
     assert steps == {Recipe: 3, WordsRecipe: 3, CountingRecipe: 1}[type(recipe)]
 
     told = json.loads(prints(capsys, "eval", folder, "--json"))
@@ -304,7 +273,7 @@ def test_a_teacher_is_trained_first_into_a_folder_of_its_own(capsys, tmp_path, w
     assert re.fullmatch(f"student: {LOSSES}", shown[5])
     assert shown[3] == f"student: drawing 5 words from the teacher in {folder}/teacher-tiny"
     assert shown[-1] == f"the run is in {folder}"
-    assert files_in(folder) == FILES | {f"teacher-tiny/{name}" for name in FILES}
+    assert files_in(folder) == RUN_FILES | {f"teacher-tiny/{name}" for name in RUN_FILES}
     assert record_in(folder)["network"]["network"] == "rnn"
     assert record_in(folder / "teacher-tiny")["network"]["network"] == "gru"
     assert record_in(folder)["recipe"]["sampled"] == 5
@@ -331,7 +300,7 @@ def test_a_teacher_that_is_trained_already_is_not_trained_again(
     prints(capsys, "train", words, "--preset", "tiny", "--out", tmp_path / "teacher")
     flags = ["--preset", "student", "--teacher_run", tmp_path / "teacher"]
     prints(capsys, "train", words, *flags, "--out", tmp_path / "run")
-    assert files_in(tmp_path / "run") == FILES
+    assert files_in(tmp_path / "run") == RUN_FILES
     prints(capsys, "train", words, "--preset", "student", "--out", tmp_path / "other")
     losses = [record_in(tmp_path / name)["losses"] for name in ("run", "other")]
     assert losses[0] == losses[1]
@@ -384,7 +353,7 @@ def test_the_members_of_a_pool_are_trained_into_folders_of_their_own(
     folder = tmp_path / "run"
     shown = prints(capsys, "train", words, "--preset", "both", "--out", folder).splitlines()
     assert re.fullmatch(f"both: {LOSSES}", next(line for line in shown if line.startswith("both")))
-    members = {f"{inner}/{name}" for inner in ("1-ngram", "2-gru") for name in FILES}
+    members = {f"{inner}/{name}" for inner in ("1-ngram", "2-gru") for name in RUN_FILES}
     own = {"checkpoint.safetensors", "config.toml", "run.json", "samples.txt"}
     assert files_in(folder) == own | members
     record = record_in(folder)
@@ -422,7 +391,11 @@ def test_an_interrupt_on_the_way_keeps_what_is_trained(
     folder = tmp_path / "run"
     assert run([*map(str, ["train", words, "--preset", preset, "--out", folder])]) == 130
     # With what there is to know in order to go on.
-    assert files_in(folder) == {"config.toml", "run.json", *(f"{first}/{name}" for name in FILES)}
+    assert files_in(folder) == {
+        "config.toml",
+        "run.json",
+        *(f"{first}/{name}" for name in RUN_FILES),
+    }
     assert "losses" not in record_in(folder)
 
 

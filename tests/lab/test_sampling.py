@@ -10,8 +10,8 @@ from tiny_networks import EVERY, VOCABULARY, made, seeded
 from torch import nn
 
 from typedwave.lab import sampling as sampling_module
-from typedwave.lab.corpus import Vocabulary, examples
 from typedwave.lab.sampling import choose, sample, sample_new
+from typedwave.lab.words.corpus import Vocabulary, examples
 from typedwave.models import NetworkConfig, SequenceModel, Windowed, build, sequence_model
 
 LETTERS = Vocabulary.of(["abcdef"])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.schedule import factor
+from typedwave.lab.training.schedule import factor
 
 SCHEDULES = ["step", "constant", "linear", "cosine"]
 STEPS = st.integers(1, 300)

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.corpus import CorpusError, UnknownCharacterError, Vocabulary, examples
-from typedwave.lab.sequences import IGNORED, Sequences, sequences
+from typedwave.lab.words.corpus import CorpusError, UnknownCharacterError, Vocabulary, examples
+from typedwave.lab.words.sequences import IGNORED, Sequences, sequences
 
 LETTERS = Vocabulary.of(["abcd"])
 some_words = st.lists(st.text("abcd", max_size=7), min_size=1, max_size=9)

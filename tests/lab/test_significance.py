@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from typedwave.lab.significance import (
+from typedwave.lab.comparison.significance import (
     ComparisonError,
     Interval,
     Summary,

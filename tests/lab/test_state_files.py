@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedwave.lab.state import State, StateFileError, load_state, save_state, state_files
+from typedwave.lab.runs.state import State, StateFileError, load_state, save_state, state_files
 
 DTYPES = [
     torch.float32,

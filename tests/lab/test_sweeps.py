@@ -27,7 +27,7 @@ from typedwave.lab import (
     WordsRecipe,
     read_record,
 )
-from typedwave.lab.folder import RunBusyError
+from typedwave.lab.runs.folder import RunBusyError
 from typedwave.lab.sweeps import ranked, worker
 from typedwave.lab.sweeps.ledger import Ended
 from typedwave.lab.sweeps.storage import JournalLock
@@ -63,7 +63,7 @@ def _unsafe_and_quick(monkeypatch):
 
 @pytest.fixture
 def no_curves(monkeypatch):
-    monkeypatch.setattr("typedwave.lab.run.draw_curve", lambda *_, **__: None)
+    monkeypatch.setattr("typedwave.lab.runs.run.draw_curve", lambda *_, **__: None)
 
 
 def search(folder, words=WORDS, **settings) -> Search:

@@ -6,7 +6,7 @@ import pytest
 from tiny_networks import SEQUENCES, WORDS
 
 from typedwave.lab import NoTensorBoardError, Run, WordsRecipe, read_record
-from typedwave.lab.presets import PRESETS
+from typedwave.lab.training.presets import PRESETS
 
 FEW = WordsRecipe(epochs=2, batch_size=4)
 LESSON = WordsRecipe(epochs=4, batch_size=4, teacher="tiny", sampled=9)

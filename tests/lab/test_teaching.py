@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from tiny_networks import EVERY, SEQUENCES, VOCABULARY, WORDS, made, seeded
 from torch import nn
 
-from typedwave.lab import teaching as teaching_module
-from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.sampling import sample
-from typedwave.lab.sequences import sequences
-from typedwave.lab.teaching import taught
+from typedwave.lab.training import teaching as teaching_module
+from typedwave.lab.training.teaching import taught
+from typedwave.lab.words.corpus import Vocabulary
+from typedwave.lab.words.sequences import sequences
 from typedwave.models import RecurrentConfig, Windowed, sequence_model
 
 

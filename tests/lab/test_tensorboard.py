@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from typedwave.lab.metrics import METRICS, MetricsError, Point, cut_metrics, lines_of
-from typedwave.lab.tensorboard import Events, NoTensorBoardError, write_events
+from typedwave.lab.runs.metrics import METRICS, MetricsError, Point, cut_metrics, lines_of
+from typedwave.lab.runs.tensorboard import Events, NoTensorBoardError, write_events
 
 WINDOW = 25
 

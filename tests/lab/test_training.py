@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from typedwave.lab import training as training_module
-from typedwave.lab.corpus import Examples, Vocabulary, examples, split
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.optimizers import SGD
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import Recipe
-from typedwave.lab.stepped import DivergedError
-from typedwave.lab.steps import CompilerError, compiled_step
-from typedwave.lab.training import Training
+from typedwave.lab.training import on_examples as training_module
+from typedwave.lab.training.compiled import CompilerError, compiled_step
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.optimizers import SGD
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import Recipe
+from typedwave.lab.training.stepped import DivergedError
+from typedwave.lab.words.corpus import Examples, Vocabulary, examples, split
 from typedwave.models import NetworkConfig, build
 
 WORDS = ["anna", "otto", "mimi", "lena", "emil", "nele"]
@@ -436,9 +436,9 @@ def test_a_failure_to_compile_is_one_clear_sentence(monkeypatch):
 
 WITHOUT_A_COMPILER = """
 import torch
-from typedwave.lab.corpus import Vocabulary, examples
-from typedwave.lab.optimizers import SGD
-from typedwave.lab.steps import CompilerError, compiled_step
+from typedwave.lab.words.corpus import Vocabulary, examples
+from typedwave.lab.training.optimizers import SGD
+from typedwave.lab.training.compiled import CompilerError, compiled_step
 from torch import nn
 network = nn.Sequential(nn.Embedding(3, 2), nn.Flatten(), nn.Linear(4, 3))
 before = [parameter.clone() for parameter in network.parameters()]

@@ -1,9 +1,9 @@
 import pytest
 
-from typedwave.lab.by_word import WordDifference
-from typedwave.lab.comparison import Losses, compare
-from typedwave.lab.significance import Interval
-from typedwave.lab.verdict import tables, verdict, verdict_of_words
+from typedwave.lab.comparison.by_word import WordDifference
+from typedwave.lab.comparison.groups import Losses, compare
+from typedwave.lab.comparison.significance import Interval
+from typedwave.lab.comparison.verdict import tables, verdict, verdict_of_words
 
 SMALL = Losses("n_embd=10", {1: 2.0225, 2: 2.0272, 3: 2.0226, 4: 2.0243, 5: 2.0238, 6: 2.0251})
 LARGE = Losses("n_embd=24", {1: 1.9937, 2: 1.9921, 3: 1.9950, 4: 1.9949, 5: 1.9933, 6: 1.9944})

@@ -5,16 +5,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupting import interrupted
 from tiny_networks import LEARNING, SEQUENCES, VOCABULARY, WINDOWS, WORDS, made, seeded
 from torch import Tensor, nn
 
-from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.evaluation import evaluate
-from typedwave.lab.optimizers import MuonAndAdam, clipped
-from typedwave.lab.recipe import WordsRecipe
-from typedwave.lab.sequences import IGNORED, Sequences, sequences
-from typedwave.lab.stepped import DivergedError
-from typedwave.lab.word_training import WordTraining
+from typedwave.lab.training.on_words import WordTraining
+from typedwave.lab.training.optimizers import MuonAndAdam, clipped
+from typedwave.lab.training.recipe import WordsRecipe
+from typedwave.lab.training.stepped import DivergedError
+from typedwave.lab.words.corpus import Vocabulary
+from typedwave.lab.words.sequences import IGNORED, Sequences, sequences
 from typedwave.models import (
     MLP,
     RecurrentConfig,
@@ -276,7 +277,7 @@ def test_a_batch_of_long_words_weighs_more_but_its_loss_is_a_mean():
     letters = Vocabulary.of(["ab"])
     words = sequences(["a", "bbbbbbb"], letters)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("typedwave.lab.word_training.MuonAndAdam", Noting)
+        patch.setattr("typedwave.lab.training.on_words.MuonAndAdam", Noting)
         model = Notes(len(letters))
         training = training_of(model, WordsRecipe(epochs=1, batch_size=1, clip=100.0), words=words)
         training.run(2)
@@ -372,14 +373,7 @@ def test_an_interrupted_step_is_done_again(kind, at):
     whole, losses = trained(ALL[kind], recipe)
     stopped = made(ALL[kind])
     training = training_of(stopped, recipe)
-
-    def hook(module, args):
-        if training.step == at:
-            handle.remove()
-            raise KeyboardInterrupt
-
-    handle = stopped.register_forward_pre_hook(hook)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(stopped, training, at), pytest.raises(KeyboardInterrupt):
         training.run(training.steps)
     assert training.step == at
     training.run(training.steps)

@@ -2,7 +2,7 @@
 
 import torch
 
-from typedwave.lab.corpus import Vocabulary, examples
+from typedwave.lab.words.corpus import Vocabulary, examples
 from typedwave.models import (
     Config,
     Network,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamed import assert_close, cuts, in_pieces, made, random_ids, refusal, trees
 from torch import Tensor
 
-from typedwave.lab.corpus import Vocabulary, examples
+from typedwave.lab.words.corpus import Vocabulary, examples
 from typedwave.models import MLP, Dilated, NetworkConfig, Windowed, build, to_dilated
 from typedwave.nn import BatchNorm1d, Linear
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from typedwave import IdOutOfRangeError, ShapeError, StateError
-from typedwave.lab.corpus import Vocabulary, examples, read_words, split
-from typedwave.lab.names import names_path
+from typedwave.lab.words.corpus import Vocabulary, examples, read_words, split
+from typedwave.lab.words.names import names_path
 from typedwave.models import NGram, NGramConfig
 from typedwave.testing import each_law
 

@@ -10,9 +10,8 @@ from typing import Any, Final
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT
-from typedwave.lab.by_word import WordDifference, difference_of_words, losses_by_word
-from typedwave.lab.checkpoint import CHECKPOINT, load_checkpoint
-from typedwave.lab.comparison import (
+from typedwave.lab.comparison.by_word import WordDifference, difference_of_words, losses_by_word
+from typedwave.lab.comparison.groups import (
     Comparison,
     Group,
     compare,
@@ -20,10 +19,11 @@ from typedwave.lab.comparison import (
     is_finished,
     losses_of_groups,
 )
-from typedwave.lab.corpus import read_words, split
+from typedwave.lab.comparison.verdict import tables, verdict, verdict_of_words
 from typedwave.lab.evaluation import data_of
-from typedwave.lab.record import Record, find_runs, read_record
-from typedwave.lab.verdict import tables, verdict, verdict_of_words
+from typedwave.lab.runs.checkpoint import CHECKPOINT, load_checkpoint
+from typedwave.lab.runs.record import Record, find_runs, read_record
+from typedwave.lab.words.corpus import read_words, split
 
 __all__ = ["parser", "run"]
 

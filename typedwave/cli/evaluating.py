@@ -5,9 +5,9 @@ import json
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, add_run, open_run
-from typedwave.lab.corpus import split
-from typedwave.lab.experiment import losses_of
-from typedwave.lab.run import told
+from typedwave.lab.runs.experiment import losses_of
+from typedwave.lab.runs.run import told
+from typedwave.lab.words.corpus import split
 
 __all__ = ["parser", "run"]
 

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, Defaults, add_preset, at_least, checkpoint_at, of_flags
 from typedwave.inspect import table
-from typedwave.lab.checkpoint import load_checkpoint
+from typedwave.lab.runs.checkpoint import load_checkpoint
 from typedwave.models import NGramConfig, PoolConfig, network_of
 
 __all__ = ["parser", "run"]

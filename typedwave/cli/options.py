@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
-from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
-from typedwave.lab.config_file import read_config
-from typedwave.lab.corpus import read_words
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe, PoolRecipe, recipe_of
-from typedwave.lab.record import RECORD, read_facts, read_record, words_of
+from typedwave.lab.runs.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
+from typedwave.lab.runs.config_file import read_config
+from typedwave.lab.runs.record import RECORD, read_facts, read_record, words_of
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import AnyRecipe, PoolRecipe, recipe_of
+from typedwave.lab.words.corpus import read_words
 from typedwave.models import Config, PoolConfig, config_of
 
 __all__ = [

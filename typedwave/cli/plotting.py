@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, at_least
-from typedwave.lab.record import Record, find_runs, read_record, told_apart
+from typedwave.lab.runs.record import Record, find_runs, read_record, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def parser() -> ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Draws, and prints where the pictures are; on stderr, what could not be drawn."""
-    from typedwave.lab.plots import save_figure  # not before it is needed: it takes a second
+    from typedwave.lab.looking.plots import save_figure  # when it is needed: it takes a while
 
     if options.smooth is not None:
         at_least(1, "smooth", options.smooth)
@@ -106,7 +106,7 @@ def _tell(drawn: Sequence[str], left_out: Mapping[str, str], *, as_json: bool) -
 
 def _pictures(options: Namespace, records: Sequence[Record]) -> list[Picture]:
     """What is asked for: of all runs together, then of each."""
-    from typedwave.lab.looking import Look, picture_of_curves
+    from typedwave.lab.looking.look import Look, picture_of_curves
 
     pictures = []
     if options.kind in (CURVES, "all"):

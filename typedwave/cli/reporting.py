@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT
-from typedwave.lab.record import find_runs, read_record
+from typedwave.lab.runs.record import find_runs, read_record
 
 __all__ = ["parser", "run"]
 

@@ -7,9 +7,9 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, add_run, at_least, open_run
-from typedwave.lab.corpus import LEAST_WORDS, split
-from typedwave.lab.run import SAMPLES
+from typedwave.lab.runs.run import SAMPLES
 from typedwave.lab.sampling import sample, sample_new
+from typedwave.lab.words.corpus import LEAST_WORDS, split
 from typedwave.models import sequence_model
 
 __all__ = ["parser", "run"]

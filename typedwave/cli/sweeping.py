@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from typedwave.cli.options import INTERRUPTED, STRICT, at_least
-from typedwave.lab.corpus import read_words
-from typedwave.lab.names import names_path
 from typedwave.lab.sweeps import Search, Sweep, Trial, ranked, read_sweep
+from typedwave.lab.words.corpus import read_words
+from typedwave.lab.words.names import names_path
 
 __all__ = ["parser", "run"]
 

@@ -20,15 +20,15 @@ from typedwave.cli.options import (
     at_least,
     of_flags,
 )
-from typedwave.lab.config_file import config_text
-from typedwave.lab.corpus import read_words, split
-from typedwave.lab.experiment import Experiment
 from typedwave.lab.files import removed_if_empty
-from typedwave.lab.folder import claim
-from typedwave.lab.metrics import Point
-from typedwave.lab.names import names_path
-from typedwave.lab.processes import Device, processes
-from typedwave.lab.run import Run, unwatched
+from typedwave.lab.runs.config_file import config_text
+from typedwave.lab.runs.experiment import Experiment
+from typedwave.lab.runs.folder import claim
+from typedwave.lab.runs.metrics import Point
+from typedwave.lab.runs.run import Run, unwatched
+from typedwave.lab.training.processes import Device, processes
+from typedwave.lab.words.corpus import read_words, split
+from typedwave.lab.words.names import names_path
 
 __all__ = ["parser", "run"]
 

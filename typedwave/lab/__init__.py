@@ -1,13 +1,7 @@
 """The laboratory: from a corpus to a trained network, its losses, its words and its record."""
 
-from typedwave.lab.by_word import WordDifference, difference_of_words, losses_by_word
-from typedwave.lab.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
-from typedwave.lab.comparison import (
+from typedwave.lab.comparison.by_word import WordDifference, difference_of_words, losses_by_word
+from typedwave.lab.comparison.groups import (
     Comparison,
     Group,
     Losses,
@@ -15,19 +9,17 @@ from typedwave.lab.comparison import (
     groups_of,
     losses_of_groups,
 )
-from typedwave.lab.config_file import config_text, read_config, write_config
-from typedwave.lab.corpus import (
-    CorpusError,
-    Examples,
-    Splits,
-    UnknownCharacterError,
-    Vocabulary,
-    examples,
-    read_words,
-    split,
+from typedwave.lab.comparison.significance import (
+    ComparisonError,
+    Difference,
+    Interval,
+    Summary,
+    seeds_needed,
 )
-from typedwave.lab.curves import Curves, curves_of
-from typedwave.lab.diagnostics import (
+from typedwave.lab.comparison.verdict import tables, verdict, verdict_of_words
+from typedwave.lab.evaluation import evaluate, evaluating
+from typedwave.lab.looking.curves import Curves, curves_of
+from typedwave.lab.looking.diagnostics import (
     Activation,
     EmbeddingMap,
     Histogram,
@@ -42,32 +34,42 @@ from typedwave.lab.diagnostics import (
     losses_by_place,
     updates_of,
 )
-from typedwave.lab.evaluation import evaluate, evaluating
-from typedwave.lab.experiment import Experiment, losses_of
-from typedwave.lab.folder import RunBusyError, RunExistsError, claim
-from typedwave.lab.looking import Look, picture_of_curves
-from typedwave.lab.metrics import Metrics, MetricsError, Point, read_metrics
-from typedwave.lab.names import names_path
-from typedwave.lab.optimizers import MuonAndAdam
-from typedwave.lab.page import write_page
-from typedwave.lab.plots import save_figure
-from typedwave.lab.pooling import pooled
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
-from typedwave.lab.record import Record, RecordError, find_runs, read_record
-from typedwave.lab.report import draw_curve
-from typedwave.lab.run import Run
+from typedwave.lab.runs.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from typedwave.lab.runs.config_file import config_text, read_config, write_config
+from typedwave.lab.runs.experiment import Experiment, losses_of
+from typedwave.lab.runs.folder import RunBusyError, RunExistsError, claim
+from typedwave.lab.runs.metrics import Metrics, MetricsError, Point, read_metrics
+from typedwave.lab.runs.pooling import pooled
+from typedwave.lab.runs.record import Record, RecordError, find_runs, read_record
+from typedwave.lab.runs.run import Run
+from typedwave.lab.runs.tensorboard import Events, NoTensorBoardError, write_events
 from typedwave.lab.sampling import choose, sample, sample_new
-from typedwave.lab.sequences import Sequences, sequences
-from typedwave.lab.significance import ComparisonError, Difference, Interval, Summary, seeds_needed
-from typedwave.lab.stepped import DivergedError
-from typedwave.lab.steps import CompilerError
 from typedwave.lab.sweeps import Choices, Range, Search, Sweep, SweepError, Trial, read_sweep
-from typedwave.lab.teaching import taught
-from typedwave.lab.tensorboard import Events, NoTensorBoardError, write_events
-from typedwave.lab.training import Training
-from typedwave.lab.verdict import tables, verdict, verdict_of_words
-from typedwave.lab.word_training import WordTraining
+from typedwave.lab.training.compiled import CompilerError
+from typedwave.lab.training.on_examples import Training
+from typedwave.lab.training.on_words import WordTraining
+from typedwave.lab.training.optimizers import MuonAndAdam
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import AnyRecipe, CountingRecipe, PoolRecipe, Recipe, WordsRecipe
+from typedwave.lab.training.stepped import DivergedError
+from typedwave.lab.training.teaching import taught
+from typedwave.lab.words.corpus import (
+    CorpusError,
+    Examples,
+    Splits,
+    UnknownCharacterError,
+    Vocabulary,
+    examples,
+    read_words,
+    split,
+)
+from typedwave.lab.words.names import names_path
+from typedwave.lab.words.sequences import Sequences, sequences
 
 __all__ = [
     "PRESETS",
@@ -91,7 +93,6 @@ __all__ = [
     "Group",
     "Histogram",
     "Interval",
-    "Look",
     "Losses",
     "Metrics",
     "MetricsError",
@@ -131,7 +132,6 @@ __all__ = [
     "config_text",
     "curves_of",
     "difference_of_words",
-    "draw_curve",
     "embedding_map",
     "evaluate",
     "evaluating",
@@ -145,7 +145,6 @@ __all__ = [
     "losses_of",
     "losses_of_groups",
     "names_path",
-    "picture_of_curves",
     "pooled",
     "read_config",
     "read_metrics",
@@ -155,7 +154,6 @@ __all__ = [
     "sample",
     "sample_new",
     "save_checkpoint",
-    "save_figure",
     "seeds_needed",
     "sequences",
     "split",
@@ -166,5 +164,4 @@ __all__ = [
     "verdict_of_words",
     "write_config",
     "write_events",
-    "write_page",
 ]

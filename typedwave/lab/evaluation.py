@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch.nn import Module
 
 from typedwave.inspect import modes_kept
-from typedwave.lab.corpus import Examples, Vocabulary, examples
-from typedwave.lab.sequences import IGNORED, Sequences, sequences
+from typedwave.lab.words.corpus import Examples, Vocabulary, examples
+from typedwave.lab.words.sequences import IGNORED, Sequences, sequences
 from typedwave.models import MLP, Network, NGram, logits_of_windows
 
 __all__ = ["data_of", "evaluate", "evaluating"]

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from typedwave.contract import typed
-from typedwave.lab.corpus import Vocabulary
 from typedwave.lab.evaluation import evaluating
+from typedwave.lab.words.corpus import Vocabulary
 from typedwave.models import SequenceModel
 
 __all__ = ["choose", "sample", "sample_new"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from typedwave.lab.page.settings import Setting, settings_of
-from typedwave.lab.record import Record, told_apart
+from typedwave.lab.runs.record import Record, told_apart
 
 __all__ = ["LOSSES", "Entry", "entries_of"]
 

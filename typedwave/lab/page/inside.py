@@ -7,9 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from typedwave.lab.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
-from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.diagnostics import (
+from typedwave.lab.looking.diagnostics import (
     Activation,
     activations_of,
     embedding_map,
@@ -19,6 +17,8 @@ from typedwave.lab.diagnostics import (
 from typedwave.lab.page.charts import Chart
 from typedwave.lab.page.entries import Entry
 from typedwave.lab.page.words import Corpora
+from typedwave.lab.runs.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
+from typedwave.lab.words.corpus import Vocabulary
 from typedwave.models import Network, NGramConfig, PoolConfig
 
 __all__ = ["inside_of"]

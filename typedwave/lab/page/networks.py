@@ -10,10 +10,10 @@ import torch
 from markupsafe import Markup
 
 from typedwave.inspect import Table, table
-from typedwave.lab.checkpoint import CHECKPOINT, load_checkpoint
 from typedwave.lab.page.entries import Entry
 from typedwave.lab.page.words import Corpora
-from typedwave.lab.record import RecordError
+from typedwave.lab.runs.checkpoint import CHECKPOINT, load_checkpoint
+from typedwave.lab.runs.record import RecordError
 from typedwave.models import Network
 
 __all__ = ["BATCH", "Flow", "Samples", "flows_of", "samples_of"]

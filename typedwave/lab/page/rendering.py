@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from typedwave.lab.comparison import groups_of
+from typedwave.lab.comparison.groups import groups_of
 from typedwave.lab.files import replacing
 from typedwave.lab.page.charts import COLOURS, Chart, curves_of, scatters_of
 from typedwave.lab.page.entries import LOSSES, Entry, entries_of
@@ -24,7 +24,7 @@ from typedwave.lab.page.inside import inside_of
 from typedwave.lab.page.networks import BATCH, flows_of, samples_of
 from typedwave.lab.page.settings import differing, equal, spelled
 from typedwave.lab.page.words import corpora
-from typedwave.lab.record import Record
+from typedwave.lab.runs.record import Record
 
 __all__ = ["write_page"]
 

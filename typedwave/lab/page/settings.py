@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from typedwave.lab.recipe import fields_of
-from typedwave.lab.record import Record
+from typedwave.lab.runs.record import Record
+from typedwave.lab.training.recipe import fields_of
 
 __all__ = ["Setting", "Settings", "differing", "equal", "settings_of", "spelled"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from typedwave.lab.corpus import CorpusError, Splits, split
-from typedwave.lab.record import Record, RecordError
+from typedwave.lab.runs.record import Record, RecordError
+from typedwave.lab.words.corpus import CorpusError, Splits, split
 
 __all__ = ["Corpora", "corpora"]
 

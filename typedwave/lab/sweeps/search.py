@@ -17,16 +17,16 @@ from typing import Any, Final
 
 import torch
 
-from typedwave.lab.corpus import checksum, split
-from typedwave.lab.experiment import Experiment
 from typedwave.lab.files import removed_if_empty, replacing
-from typedwave.lab.recipe import WordsRecipe
-from typedwave.lab.run import Run
+from typedwave.lab.runs.experiment import Experiment
+from typedwave.lab.runs.run import Run
 from typedwave.lab.sweeps.ledger import Ledger, difference, opened
 from typedwave.lab.sweeps.storage import SweepError
 from typedwave.lab.sweeps.sweep import Sweep
 from typedwave.lab.sweeps.trials import PATIENCE, Trial, ranked, write_trials
 from typedwave.lab.sweeps.worker import Worker
+from typedwave.lab.training.recipe import WordsRecipe
+from typedwave.lab.words.corpus import checksum, split
 from typedwave.models import PoolConfig
 
 __all__ = ["SWEEP", "TRIALS", "Search"]

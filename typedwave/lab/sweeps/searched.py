@@ -8,9 +8,9 @@ from typing import Any, Final, cast, get_type_hints
 
 import optuna
 
-from typedwave.lab.presets import PRESETS
-from typedwave.lab.recipe import AnyRecipe
 from typedwave.lab.sweeps.space import Choices, Dimension, Range, grid_of, suggested
+from typedwave.lab.training.presets import PRESETS
+from typedwave.lab.training.recipe import AnyRecipe
 from typedwave.models import CONFIGS, Config
 
 __all__ = ["Searched"]

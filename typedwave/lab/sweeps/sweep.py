@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, get_args
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from typedwave.lab.config_file import config_from, read_toml, section
-from typedwave.lab.recipe import AnyRecipe, fields_of
+from typedwave.lab.runs.config_file import config_from, read_toml, section
 from typedwave.lab.sweeps.methods import Pruner, Sampler, pruner_of, sampler_of
 from typedwave.lab.sweeps.searched import Searched
 from typedwave.lab.sweeps.space import Dimension, dimension_of, table_of
+from typedwave.lab.training.recipe import AnyRecipe, fields_of
 from typedwave.models import Config
 from typedwave.models.checks import check_choice
 

@@ -16,15 +16,15 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
-from typedwave.lab.corpus import Vocabulary
-from typedwave.lab.experiment import Experiment
-from typedwave.lab.folder import RunBusyError
-from typedwave.lab.metrics import Point
-from typedwave.lab.recipe import AnyRecipe
-from typedwave.lab.run import Run
+from typedwave.lab.runs.experiment import Experiment
+from typedwave.lab.runs.folder import RunBusyError
+from typedwave.lab.runs.metrics import Point
+from typedwave.lab.runs.run import Run
 from typedwave.lab.sweeps.ledger import Ended, Ledger
 from typedwave.lab.sweeps.sweep import Sweep
 from typedwave.lab.sweeps.trials import ALIVE, PATIENCE, SIZE, WORKER, folder_of
+from typedwave.lab.training.recipe import AnyRecipe
+from typedwave.lab.words.corpus import Vocabulary
 from typedwave.models import Config, network_of
 
 __all__ = ["WORKERS", "Worker"]

@@ -1,0 +1,1 @@
+"""Runs compared: means over seeds, tests, and what can be said."""

@@ -1,0 +1,1 @@
+"""Experiments, the folders they are kept in, and the files in those."""

@@ -1,0 +1,1 @@
+"""Training in memory: recipes, and the steps that they describe."""
