@@ -19,7 +19,7 @@ from typedwave.lab.words.corpus import (
     split,
 )
 
-NAMES = Path(__file__).resolve().parents[2] / "data" / "names.txt"
+NAMES = Path(__file__).resolve().parents[3] / "data" / "names.txt"
 
 # What trips a naive reader: a full stop, combining marks, astral characters, a zero-width joiner,
 # and every separator that str.splitlines knows beside the line feed.

@@ -19,7 +19,7 @@ from typedwave.lab.sweeps.space import dimension_of, grid_of, suggested, table_o
 from typedwave.models import CONFIGS, NetworkConfig, NGramConfig, RecurrentConfig, TransformerConfig
 
 GRU, WORDS = RecurrentConfig(n_embd=3, n_hidden=5), WordsRecipe(epochs=2)
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "names.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "names.toml"
 
 
 def refused(function, *arguments, **keywords) -> str:

@@ -4,7 +4,7 @@ from typedwave.lab.words import names
 from typedwave.lab.words.corpus import read_words
 from typedwave.lab.words.names import names_path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def test_the_names_are_there_and_are_those_of_the_repository():

@@ -68,8 +68,9 @@ def test_one_picture_can_be_a_file(kind, runs, capsys, tmp_path):
 def test_the_names_of_runs_are_those_of_their_folders_if_these_tell_them_apart(
     runs, capsys, tmp_path
 ):
-    prints(
+    printed(
         capsys,
+        "plot",
         runs / "networks" / "1" / "tiny",
         runs / "ngram",
         "--kind",
