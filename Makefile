@@ -9,8 +9,10 @@ PYTEST_ARGS ?= -n 2
 
 .PHONY: demo test check fix bench clean
 
-demo: $(VENV)/lab  ## train the hierarchical network on the names, about a minute
-	$(RUN)/typedwave train --preset demo --out "$$(mktemp -d "$$(mkdir -p runs && pwd)/runs/demo-XXXX")"
+demo: $(VENV)/lab  ## train the hierarchical network on the names, about a minute, and a page about it
+	@mkdir -p runs && folder="$$(mktemp -d "$$PWD/runs/demo-XXXX")" && \
+	$(RUN)/typedwave train --preset demo --out "$$folder" && \
+	$(RUN)/typedwave report "$$folder" --out "$$folder/report.html"
 
 test: $(VENV)/dev  ## run the tests
 	$(RUN)/pytest $(PYTEST_ARGS)
