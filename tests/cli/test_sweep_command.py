@@ -121,7 +121,7 @@ def test_the_columns_of_a_table_are_of_one_width():
         "trial  state       loss  points  parameters  seconds  n_hidden     clip  dilations  "
         "remark",
         "   10  finished  2.0000      12      12,345      1.0         4  0.01235             "
-        "at the 2. attempt",
+        "attempt 2",
         "    9  failed                12                  0.1         4  0.01235             no",
         "    8  waiting                0                  0.0                           1,2",
     ]

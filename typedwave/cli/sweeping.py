@@ -171,7 +171,7 @@ _HEADING = ("trial", "state", "loss", "points", "parameters", "seconds")
 
 
 def _cells(trial: Trial, names: Sequence[str]) -> dict[str, str]:
-    again = f"at the {trial.attempts}. attempt" if trial.attempts > 1 else ""
+    again = f"attempt {trial.attempts}" if trial.attempts > 1 else ""
     return {
         "trial": str(trial.number),
         "state": trial.state,

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import socket
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from pretended import GRU, RECIPE, pretended, sweep
+from sqlalchemy.exc import IntegrityError
 from tiny_networks import WORDS
 
 from typedwave.lab import (
@@ -29,6 +31,7 @@ from typedwave.lab import (
 )
 from typedwave.lab.runs.folder import RunBusyError
 from typedwave.lab.sweeps import ranked, worker
+from typedwave.lab.sweeps import storage as storage_module
 from typedwave.lab.sweeps.ledger import Ended
 from typedwave.lab.sweeps.storage import JournalLock
 from typedwave.lab.sweeps.trials import seconds_of
@@ -892,6 +895,44 @@ def test_a_storage_that_cannot_be_opened_is_told_without_its_password(tmp_path):
     ours = search(tmp_path / "new", storage="dialect://me:secret@host/db")
     assert refused(SweepError, ours.work) == (
         "the storage cannot be opened: Can't load plugin: sqlalchemy.dialects:dialect"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Has the database refuse a few times, as it does one of two who make its tables at once."""
+    pauses, left, opening = [], [], storage_module.RDBStorage
+
+    def opened(url, **options):
+        if left:
+            left.pop()
+            raise IntegrityError("CREATE TABLE studies", {}, Exception("it is there\nalready"))
+        return opening(url, **options)
+
+    monkeypatch.setattr(storage_module, "RDBStorage", opened)
+    monkeypatch.setattr(storage_module.time, "sleep", pauses.append)
+    return SimpleNamespace(left=left, pauses=pauses)
+
+
+def test_a_database_whose_tables_another_makes_is_opened_again(failing, tmp_path):
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    failing.left += [1, 2, 3]
+    with storage_module.storage_at(url) as storage:
+        assert storage.get_all_studies() == []
+    assert failing.pauses == [0.5] * 3
+    failing.left += [1, 2, 3, 4]
+    with pytest.raises(SweepError) as caught, storage_module.storage_at(url):
+        pass
+    assert str(caught.value) == ("the storage cannot be opened: (builtins.Exception) it is there")
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    ours = search(tmp_path / "new", storage="postgresql+psycopg2://me:secret@host/db")
+    assert refused(SweepError, ours.work) == (
+        "the storage needs psycopg2, which is not installed: pip install psycopg2, or name another "
+        "in the URL, as in postgresql+psycopg2://"
     )
     assert not (tmp_path / "new").exists()
 

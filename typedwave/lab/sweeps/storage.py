@@ -13,6 +13,7 @@ from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from sqlalchemy.exc import DBAPIError
 
 __all__ = ["GRACE", "JournalLock", "SweepError", "storage_at"]
 
@@ -20,6 +21,8 @@ GRACE: Final = 30.0
 """Seconds after which a lock of another machine is taken to be left behind."""
 
 _POLL: Final = 0.002  # seconds
+_TRIES: Final = 4
+_PAUSE: Final = 0.5  # seconds
 
 
 class SweepError(ValueError):
@@ -40,18 +43,31 @@ def storage_at(where: str) -> Iterator[BaseStorage]:
     if "://" not in where:
         yield _journal(where)
         return
-    # Another worker that writes to a file of SQLite is waited for.
-    wait = {"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {}
-    try:
-        storage = RDBStorage(where, engine_kwargs=wait)
-    except Exception as error:  # of SQLAlchemy, of a driver, or of Optuna
-        reason = (str(error).splitlines() or [""])[0]
-        raise SweepError(f"the storage cannot be opened: {reason}") from None
+    storage = _database(where)
     try:
         yield storage
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _database(url: str, *, tries: int = _TRIES) -> RDBStorage:
+    # Another worker that writes to a file of SQLite is waited for.
+    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    try:
+        return RDBStorage(url, engine_kwargs=wait)
+    except ImportError as error:
+        driver = getattr(error.__cause__, "name", None) or "a driver"
+        raise SweepError(
+            f"the storage needs {driver}, which is not installed: pip install {driver}, or name "
+            "another in the URL, as in postgresql+psycopg2://"
+        ) from None
+    except Exception as error:  # of SQLAlchemy, of a driver, or of Optuna
+        if isinstance(error, DBAPIError) and tries > 1:
+            time.sleep(_PAUSE)  # of two that make the tables of a new database at once, one fails
+            return _database(url, tries=tries - 1)
+        reason = (str(error).splitlines() or [""])[0]
+        raise SweepError(f"the storage cannot be opened: {reason}") from None
 
 
 def _journal(path: str) -> JournalStorage:
