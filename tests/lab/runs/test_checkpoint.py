@@ -435,3 +435,13 @@ def test_a_folder_that_is_missing_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         save_checkpoint(tmp_path / "none" / "c.safetensors", checkpoint_of(SMALL, LETTERS))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_same_checkpoint_has_the_same_bytes(tmp_path, kind):
+    files = [tmp_path / str(i) for i in range(6)]
+    for file in files:
+        save_checkpoint(file, Checkpoint(made(EVERY[kind]), VOCABULARY))
+    assert len({file.read_bytes() for file in files}) == 1
+    header = 8 + int.from_bytes(files[0].read_bytes()[:8], "little")
+    assert header % 8 == 0

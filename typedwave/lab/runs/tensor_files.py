@@ -1,5 +1,6 @@
 """Tensors in a safetensors file, with its format and what else there is to tell beside them."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,8 @@ __all__ = ["read_tensors", "write_tensors"]
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Writes a file; it is the old one or the new one, never half of it.
 
+    The same tensors and facts give the same bytes.
+
     Args:
         path: Of it.
         tensors: By name, contiguous.
@@ -25,7 +28,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """
     with replacing(path) as beside:
         # Not save_file, whose error for a full disk is none of the system's.
-        beside.write_bytes(safetensors.torch.save(dict(tensors), metadata=dict(facts)))
+        beside.write_bytes(_in_order(safetensors.torch.save(dict(tensors), metadata=dict(facts))))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted, which safetensors writes in an order of chance."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors are to be aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def read_tensors(
