@@ -1,8 +1,12 @@
 import dataclasses
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_networks import EVERY, LEARNING
 
 from typedwave.lab.runs.metrics import MetricsError, Point, lines_of
@@ -11,6 +15,8 @@ from typedwave.lab.runs.record import (
     find_runs,
     read_facts,
     read_record,
+    told_apart,
+    words_of,
     write_record,
 )
 from typedwave.lab.training.presets import PRESETS
@@ -196,3 +202,82 @@ def test_where_there_is_no_run_it_is_said(runs, name):
     with pytest.raises(RecordError) as caught:
         find_runs([runs / "a", runs / name])
     assert str(caught.value) == f"there is no run in {runs / name}: no run.json in it or below it"
+
+
+# the words of a run
+
+
+WORDS = ["eda", "bo", "ana", "eda"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(WORDS))
+    return path
+
+
+def known(corpus, words=WORDS) -> dict:
+    return {
+        "corpus": str(corpus),
+        "words_sha256": hashlib.sha256("\n".join(words).encode()).hexdigest(),
+    }
+
+
+def test_the_words_of_a_run_are_those_of_its_corpus_in_their_order(folder, corpus):
+    assert words_of(folder, known(corpus)) == WORDS
+    write_record(folder, facts_of(EVERY["flat"], **known(corpus)))
+    assert read_record(folder).words() == WORDS
+
+
+@pytest.mark.parametrize("others", [WORDS[:-1], WORDS[::-1], [*WORDS, "bo"]])
+def test_words_that_changed_since_are_refused(folder, corpus, others):
+    with pytest.raises(RecordError) as caught:
+        words_of(folder, known(corpus, others))
+    assert str(caught.value) == (
+        f"{corpus} has other words than {folder} was trained on; name their file as data"
+    )
+
+
+def test_words_that_are_gone_are_named(folder, tmp_path):
+    for gone in (tmp_path / "gone.txt", tmp_path):
+        with pytest.raises(RecordError) as caught:
+            words_of(folder, known(gone))
+        assert str(caught.value) == (
+            f"the words of {folder} are not at {gone}; name their file as data"
+        )
+
+
+@pytest.mark.parametrize("facts", [{}, {"corpus": None}, {"corpus": 5}])
+def test_a_record_that_does_not_name_its_words_is_named(folder, facts):
+    with pytest.raises(RecordError) as caught:
+        words_of(folder, facts)
+    assert str(caught.value) == (
+        f"{folder}/run.json does not say what the words are; name their file as data"
+    )
+
+
+# names that tell folders apart
+
+
+def test_an_end_is_as_long_as_it_takes():
+    folders = [Path("/runs/a/1"), Path("/runs/b/1"), Path("/runs/b/2"), Path("/other/b/1")]
+    assert told_apart(folders) == ["a/1", "runs/b/1", "2", "other/b/1"]
+    assert told_apart(folders, joint="-") == ["a-1", "runs-b-1", "2", "other-b-1"]
+    assert told_apart([Path("/a"), Path("/a/a")]) == ["a", "a/a"]
+    assert told_apart([]) == []
+
+
+@given(st.lists(st.lists(st.sampled_from("ab-"), min_size=1, max_size=4), unique_by=tuple))
+def test_ends_tell_apart_and_none_could_be_shorter(parts):
+    folders = [Path("/", *part) for part in parts]
+    ends = told_apart(folders)
+    assert len(set(ends)) == len(ends)
+    for folder, end in zip(folders, ends, strict=True):
+        assert f"/{end}" == str(folder)[-len(end) - 1 :]
+        shorter = end.partition("/")[2]
+        if shorter:
+            others = [str(other) for other in folders if other != folder]
+            assert any(other.endswith(f"/{shorter}") for other in others)
+    joined = told_apart(folders, joint="-")
+    assert len(set(joined)) == len(joined) or any("-" in part for part in parts)
