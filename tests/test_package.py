@@ -76,6 +76,7 @@ def test_the_wheel_trains_on_its_own_names_away_from_the_checkout(tmp_path):
         str(site / "typedwave" / "lab" / "names.txt"),
     ]
     assert (site / "typedwave" / "py.typed").exists()
+    assert (site / "_typedwave_command.py").exists()
     train = ("-m", "typedwave", "train", "--steps", "20", "--out", "run", "--json")
     record = json.loads(run(sys.executable, *train, cwd=tmp_path, PYTHONPATH=str(site)))
     assert record["steps_done"] == 20

@@ -16,7 +16,7 @@ def main() -> int:
         print(f"typedwave: the command line needs {error.name}: {needs}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130  # while torch was imported
+        return 130  # while the command was imported
 
 
 if __name__ == "__main__":

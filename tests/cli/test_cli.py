@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -745,6 +746,21 @@ def test_the_exit_code_of_an_error_is_2():
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.6])
+def test_ctrl_c_while_torch_is_imported_ends_it_without_a_word(seconds, tmp_path, words):
+    code = (
+        "import sys; from _typedwave_command import main; print('here', flush=True); "
+        "sys.exit(main())"
+    )
+    starting = process(code, "train", str(words), "--out", str(tmp_path / "run"))
+    assert starting.stdout.readline() == "here\n"
+    time.sleep(seconds + 0.05)  # it is at it already
+    starting.send_signal(signal.SIGINT)
+    out, err = starting.communicate(timeout=60)
+    assert starting.returncode in (-signal.SIGINT, 130)  # torch may be there by then
+    assert (out, err) == ("", "")
+
+
 @pytest.mark.parametrize("missing", ["jsonargparse", "rich", "safetensors", "matplotlib"])
 def test_without_the_extra_it_says_what_to_install(missing, tmp_path):
     code = (
@@ -768,3 +784,71 @@ def test_the_words_are_split_the_same_for_training_and_evaluation(capsys, traine
         name: sum(len(word) + 1 for word in part)
         for name, part in {**parts._asdict(), "unseen": parts.validation}.items()
     }
+
+
+def test_a_kind_of_network_that_there_is_not_is_told_with_those_there_are(capsys):
+    assert fails(capsys, "inspect", "--network", "nope") == (
+        "network is 'nope', but there are ngram, flat, hierarchical, wavenet, rnn, gru, lstm, "
+        "transformer, pool"
+    )
+
+
+def test_threads_that_torch_would_not_survive_are_refused(capsys, tmp_path, words):
+    out = tmp_path / "run"
+    assert fails(capsys, "train", words, "--threads", "1025", "--out", out) == (
+        "threads is 1025, but has to be at most 1024"
+    )
+    assert not out.exists()
+
+
+def test_what_is_called_null_is_not_nothing(capsys, tmp_path, words, trained, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prints(capsys, "train", words, *TINY, "--steps", "2", "--out", "null")
+    assert (tmp_path / "null" / "run.json").exists()
+    assert fails(capsys, "eval", trained, "no") == "no: No such file or directory"
+    assert fails(capsys, "eval", trained, "none") == "none: No such file or directory"
+    prints(capsys, "report", trained, "--title", "null", "--out", tmp_path / "page.html")
+    assert "<title>null</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_behind_two_hyphens_a_name_is_left_as_it_is(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fails(capsys, "train", "--", "--my-words.txt") == (
+        "--my-words.txt: No such file or directory"
+    )
+
+
+def test_a_page_that_is_a_folder_is_named(capsys, tmp_path, trained):
+    assert fails(capsys, "report", trained, "--out", tmp_path) == f"{tmp_path}: Is a directory"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_words_moved_is_gone_on_with_and_knows_where_they_are(
+    capsys, tmp_path, words, monkeypatch
+):
+    before, after = tmp_path / "before.txt", tmp_path / "after.txt"
+    before.write_bytes(words.read_bytes())
+    folder = tmp_path / "run"
+    arguments = ["train", *TINY, "--steps", "40", "--out", folder, "--resume"]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "typedwave.cli.training._watch", lambda experiment, points: bool(next(points))
+        )
+        assert run([*map(str, [*arguments, before])]) == 130
+    before.rename(after)
+    prints(capsys, "train", after, "--out", folder, "--resume")
+    prints(capsys, "eval", folder)
+    assert json.loads((folder / "run.json").read_text())["corpus"] == str(after)
+
+
+def test_a_finished_run_that_lost_something_says_so(capsys, tmp_path, words):
+    folder = tmp_path / "run"
+    prints(capsys, "train", words, *TINY, "--steps", "2", "--out", folder)
+    arguments = ["train", words, "--out", folder, "--resume"]
+    for name in ("samples.txt", "checkpoint.safetensors"):
+        (folder / name).unlink()
+        assert run([*map(str, arguments)]) == 2
+        assert capsys.readouterr().err == (
+            f"typedwave: the run in {folder} is finished, but its {name} is gone; train it again "
+            "into a new folder\n"
+        )

@@ -230,6 +230,13 @@ def test_runs_that_were_trained_are_asked_for_other_words(capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("networks")
+def test_words_that_nobody_asks_for_are_refused(capsys):
+    assert fails(capsys, "compare", "small", "large", "--data", "words.txt") == (
+        "--data names the words that --words is to be asked about; add that"
+    )
+
+
+@pytest.mark.usefixtures("networks")
 def test_the_unseen_of_words_that_are_all_seen_are_refused(capsys):
     Path("twice.txt").write_text("\n".join(["anna"] * 20), encoding="utf-8")
     arguments = ["small", "large", "--words", "--loss", "unseen", "--data", "twice.txt"]

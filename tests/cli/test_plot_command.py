@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -172,3 +174,24 @@ def test_where_there_is_no_run_it_is_told(capsys, tmp_path):
         fails(capsys, "plot", tmp_path)
         == f"there is no run in {tmp_path}: no run.json in it or below it"
     )
+
+
+def test_pictures_of_runs_whose_folders_read_alike_have_different_names(runs, capsys, tmp_path):
+    for name in ("a/1", "c/1", "a-1"):
+        shutil.copytree(runs / "ngram", tmp_path / "runs" / name)
+    out, _ = printed(
+        capsys, "plot", tmp_path / "runs", "--kind", "positions", "--out", tmp_path / "out"
+    )
+    assert len(out.splitlines()) == 3
+    names = ["a-1-positions.png", "a-1~2-positions.png", "c-1-positions.png"]
+    assert files_in(tmp_path / "out") == names
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_folder(runs, capsys, tmp_path, monkeypatch):
+    def full(path, figure):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("typedwave.lab.looking.plots.save_figure", full)
+    out = tmp_path / "new" / "plots"
+    assert fails(capsys, "plot", runs, "--out", out).endswith("No space left on device")
+    assert not (tmp_path / "new").exists()

@@ -254,3 +254,12 @@ def test_workers_end_when_nobody_waits_for_them(running, space, words):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert (trial.state, trial.reason) == ("stopped", "interrupted")
+
+
+def test_a_sweep_of_failures_is_one(capsys, tmp_path, space, words, asked, monkeypatch):
+    def fail(*arguments, **options):
+        raise ValueError("as it does")
+
+    monkeypatch.setattr("typedwave.lab.sweeps.worker.Run", fail)
+    assert run(["sweep", str(space), str(words), "--out", str(tmp_path / "runs")]) == 1
+    assert "no trial finished" in capsys.readouterr().out

@@ -17,7 +17,7 @@ def parser() -> ArgumentParser:
     """The arguments."""
     check = STRICT(description="Try the laws of typedwave.testing on a module.")
     check.add_argument("target", help="package.module:factory, or a module, or a class of one")
-    check.add_argument("--laws", type=str | None, help="names with commas between; all by default")
+    check.add_argument("--laws", type=str, help="names with commas between; all by default")
     check.add_argument("--examples", type=int | None, help="calls for each law; 20 by default")
     check.add_argument("--seconds", type=float, default=10.0, help="to look for calls, each law")
     check.add_argument(

@@ -48,7 +48,7 @@ def parser() -> ArgumentParser:
         help="ask other words than these as well: evaluates the networks word by word",
     )
     comparing.add_argument(
-        "--data", type=str | None, help="the words, if not those of the runs, for --words"
+        "--data", type=str, help="the words, if not those of the runs, for --words"
     )
     comparing.add_argument(
         "--finished", action="store_true", help="leave out runs that are not finished"
@@ -58,6 +58,8 @@ def parser() -> ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Prints means, differences and a verdict."""
+    if options.data is not None and not options.words:
+        raise ValueError("--data names the words that --words is to be asked about; add that")
     groups, reference = _groups(options)
     every = groups if reference is None else [*groups, reference]
     losses = losses_of_groups(every, options.loss)

@@ -17,7 +17,7 @@ __all__ = ["parser", "run"]
 def parser(defaults: Defaults) -> ArgumentParser:
     """The arguments."""
     inspection = STRICT(description="Layers, shapes along the way and parameters.")
-    inspection.add_argument("run", nargs="?", type=str | None, help="folder or checkpoint of a run")
+    inspection.add_argument("run", nargs="?", type=str, help="folder or checkpoint of a run")
     inspection.add_argument("--vocab_size", type=int, default=27, help="ids, where there is no run")
     inspection.add_argument("--batch_size", type=int, default=32, help="of the example")
     inspection.add_argument(

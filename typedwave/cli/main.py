@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         commands = _commands(defaults_of(arguments))
-        options = _parser(commands).parse_args(list(map(flagged, arguments)))
+        options = _parser(commands).parse_args(flagged(arguments))
         status = commands[options.command][1](options[options.command])
         sys.stdout.flush()
         return status

@@ -17,10 +17,11 @@ from typedwave.lab.runs.record import RECORD, read_facts, read_record, words_of
 from typedwave.lab.training.presets import PRESETS
 from typedwave.lab.training.recipe import AnyRecipe, PoolRecipe, recipe_of
 from typedwave.lab.words.corpus import read_words
-from typedwave.models import Config, PoolConfig, config_of
+from typedwave.models import CONFIGS, Config, PoolConfig, config_of
 
 __all__ = [
     "INTERRUPTED",
+    "MOST_THREADS",
     "STRICT",
     "Defaults",
     "add_flags",
@@ -32,10 +33,14 @@ __all__ = [
     "flagged",
     "of_flags",
     "open_run",
+    "within",
 ]
 
 INTERRUPTED: Final = 130
 """As a shell counts a process that SIGINT ended."""
+
+MOST_THREADS: Final = 1024
+"""Far more than that, and torch ends the process."""
 
 # Errors are ours to word, a flag that is cut short would pass defaults_of() by, and --print_config
 # is ours too.
@@ -80,6 +85,8 @@ def defaults_of(arguments: Sequence[str]) -> Defaults:
         if facts and not asked.preset:
             config, recipe = config_of(facts["network"]), recipe_of(facts["recipe"])
             return Defaults(facts.get("name", Path(asked.out).name), config, recipe, facts)
+        if asked.network not in (*CONFIGS, "demo"):
+            raise ValueError(f"network is {asked.network!r}, but there are {', '.join(CONFIGS)}")
         name: str = asked.preset or asked.network
         if name in PRESETS and (asked.preset or name != "pool"):  # whose members have no flags
             return Defaults(name, *PRESETS[name], facts)
@@ -93,8 +100,13 @@ def _facts(asked: argparse.Namespace) -> Mapping[str, Any]:
     return read_record(asked.out).facts
 
 
-def flagged(argument: str) -> str:
-    """``--n-embd=24`` as ``--n_embd=24``: either is a flag."""
+def flagged(arguments: Sequence[str]) -> list[str]:
+    """``--n-embd=24`` as ``--n_embd=24``: either is a flag, but behind ``--`` there are none."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*map(_flagged, arguments[:end]), *arguments[end:]]
+
+
+def _flagged(argument: str) -> str:
     name, equals, value = argument.partition("=")
     return name[:2] + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else argument
 
@@ -111,10 +123,14 @@ def add_preset(parser: ArgumentParser, defaults: Defaults) -> None:
     )
     parser.add_argument(
         "--config",
-        type=str | None,
+        type=str,
         help="a TOML file that they come from: config.toml of a run",
     )
     add_flags(parser, defaults.config)
+    parser.epilog = (
+        f"The kinds of network are {', '.join(CONFIGS)}. Each has flags of its own, which "
+        "--network KIND --help shows."
+    )
 
 
 def add_flags(parser: ArgumentParser, preset: Config | AnyRecipe) -> None:
@@ -135,7 +151,7 @@ def of_flags(preset: Any, options: Namespace) -> Any:
 def add_run(parser: ArgumentParser) -> None:
     """The arguments for a run and for other words than its own."""
     parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("data", nargs="?", type=str | None, help="words, if not those of the run")
+    parser.add_argument("data", nargs="?", type=str, help="words, if not those of the run")
 
 
 def checkpoint_at(run: str) -> Path:
@@ -171,6 +187,13 @@ def open_run(run: str, data: str | None, *, needed: bool = True) -> Opened:
         if needed:
             raise
         return Opened(checkpoint, "", [])
+
+
+def within(least: int, most: int, name: str, value: int) -> None:
+    """Refuses a number that is too small or too large."""
+    at_least(least, name, value)
+    if value > most:
+        raise ValueError(f"{name} is {value}, but has to be at most {most}")
 
 
 def at_least(least: int, name: str, value: int) -> None:

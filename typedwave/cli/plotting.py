@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from typedwave.cli.options import STRICT, at_least
+from typedwave.lab.files import removed_if_empty
 from typedwave.lab.runs.record import Record, find_runs, read_record, told_apart
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def parser() -> ArgumentParser:
         help="steps that the train loss is smoothed over; a hundredth of the longest run if not",
     )
     plot.add_argument("--log", action="store_true", help="curves on logarithmic axes")
-    plot.add_argument("--data", type=str | None, help="the words, if not those of the runs")
+    plot.add_argument("--data", type=str, help="the words, if not those of the runs")
     plot.add_argument(
         "--words", type=int, default=512, help="of validation, for activations and gradients"
     )
@@ -66,8 +67,7 @@ def run(options: Namespace) -> int:
     if options.smooth is not None:
         at_least(1, "smooth", options.smooth)
     at_least(1, "words", options.words)
-    folders = {folder.resolve(): folder for folder in find_runs(options.runs)}
-    pictures = _pictures(options, [read_record(folder) for folder in folders.values()])
+    pictures = _pictures(options, list(map(read_record, find_runs(options.runs))))
     out = Path(options.out)
     single = out.suffix.removeprefix(".") in FORMATS
     if single and len(pictures) > 1:
@@ -85,8 +85,9 @@ def run(options: Namespace) -> int:
                 raise
             left_out[picture.name] = str(error)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_figure(path, figure)
+        with removed_if_empty(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(path, figure)
         drawn.append(str(path))
     if not drawn:
         raise ValueError(f"nothing could be drawn: {next(iter(left_out.values()))}")
@@ -112,9 +113,19 @@ def _pictures(options: Namespace, records: Sequence[Record]) -> list[Picture]:
     if options.kind in (CURVES, "all"):
         draw = partial(picture_of_curves, records, window=options.smooth, log=options.log)
         pictures.append(Picture(CURVES, draw))
-    names = told_apart([record.folder for record in records], joint="-")
+    names = _names([record.folder for record in records])
     kinds = [kind for kind in KINDS if options.kind in (kind, "all")]
     for name, record in zip(names, records, strict=True):
         look = Look(record, name=name, data=options.data, words=options.words)
         pictures += [Picture(f"{name}-{kind}", getattr(look, kind)) for kind in kinds]
     return pictures
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What the files of pictures begin with: the names of the folders, if these tell them apart."""
+    names: list[str] = []
+    for end in told_apart(folders):
+        name = end.replace("/", "-")
+        same = sum(other == name or other.startswith(f"{name}~") for other in names)
+        names.append(f"{name}~{same + 1}" if same else name)  # a-1 beside a/1
+    return names

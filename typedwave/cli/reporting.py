@@ -18,7 +18,7 @@ def parser() -> ArgumentParser:
         "runs", nargs="+", help="folders of runs, or folders that they are in", metavar="run"
     )
     reporting.add_argument("--out", default="report.html", help="the file of the page")
-    reporting.add_argument("--title", type=str | None, help="of the page")
+    reporting.add_argument("--title", type=str, help="of the page")
     return reporting
 
 

@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from typedwave.cli.options import INTERRUPTED, STRICT, at_least
+from typedwave.cli.options import INTERRUPTED, MOST_THREADS, STRICT, at_least, within
 from typedwave.lab.sweeps import Search, Sweep, Trial, ranked, read_sweep
 from typedwave.lab.words.corpus import read_words
 from typedwave.lab.words.names import names_path
@@ -28,20 +28,18 @@ def parser() -> ArgumentParser:
     sweep = STRICT(description="Search for the network and the training whose loss is least.")
     sweep.add_argument("sweep", help="a TOML file that says what is searched; see docs/sweeps.md")
     sweep.add_argument("data", nargs="?", default=str(names_path()), help="one word a line, UTF-8")
-    sweep.add_argument(
-        "--out", type=str | None, help="folder for the runs: new, empty, or to go on with"
-    )
+    sweep.add_argument("--out", type=str, help="folder for the runs: new, empty, or to go on with")
     sweep.add_argument("--workers", type=int, default=1, help="processes here, a trial each")
     sweep.add_argument("--threads", type=int, default=1, help="threads of each")
     sweep.add_argument(
         "--storage",
-        type=str | None,
+        type=str,
         help="URL of a database, or path of a journal, that several machines share",
     )
     sweep.add_argument("--trials", type=int | None, help="how many, if not as the file says")
     sweep.add_argument("--seconds", type=float | None, help="how long, if not as the file says")
     sweep.add_argument(
-        "--teacher_run", type=str | None, help="folder of a trained teacher, for a recipe with one"
+        "--teacher_run", type=str, help="folder of a trained teacher, for a recipe with one"
     )
     return sweep
 
@@ -49,7 +47,7 @@ def parser() -> ArgumentParser:
 def run(options: Namespace) -> int:
     """Runs a sweep, or goes on with it, and ranks its trials."""
     at_least(1, "workers", options.workers)
-    at_least(1, "threads", options.threads)
+    within(1, MOST_THREADS, "threads", options.threads)
     sweep = read_sweep(options.sweep)
     budget = {name: options[name] for name in ("trials", "seconds") if options[name] is not None}
     sweep = dataclasses.replace(sweep, **budget)
@@ -78,7 +76,10 @@ def run(options: Namespace) -> int:
         for line in _table(trials, list(sweep.space)):
             say.print(line, markup=False)
         say.print(_end(trials, folder, interrupted), markup=False)
-    return INTERRUPTED if interrupted else 0
+    if interrupted:
+        return INTERRUPTED
+    states = {trial.state for trial in trials}
+    return int("failed" in states and "finished" not in states)
 
 
 def _end(trials: Sequence[Trial], folder: Path, interrupted: bool) -> str:

@@ -13,12 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from typedwave.cli.options import (
     INTERRUPTED,
+    MOST_THREADS,
     STRICT,
     Defaults,
     add_flags,
     add_preset,
-    at_least,
     of_flags,
+    within,
 )
 from typedwave.lab.files import removed_if_empty
 from typedwave.lab.runs.config_file import config_text
@@ -39,7 +40,7 @@ def parser(defaults: Defaults) -> ArgumentParser:
     train = STRICT(description="Train a network on words.")
     data = before.get("corpus") or str(names_path())
     train.add_argument("data", nargs="?", default=data, help="one word a line, UTF-8")
-    train.add_argument("--out", type=str | None, help="folder for the run, new or empty")
+    train.add_argument("--out", type=str, help="folder for the run, new or empty")
     train.add_argument(
         "--resume",
         action="store_true",
@@ -53,7 +54,7 @@ def parser(defaults: Defaults) -> ArgumentParser:
     )
     train.add_argument(
         "--teacher_run",
-        type=str | None,
+        type=str,
         default=before.get("teacher", {}).get("folder"),
         help="folder of a trained teacher, for a recipe with one",
     )
@@ -82,7 +83,7 @@ def parser(defaults: Defaults) -> ArgumentParser:
 
 def run(options: Namespace, defaults: Defaults) -> int:
     """Trains into a folder, and says what came of it."""
-    at_least(1, "threads", options.threads)
+    within(1, MOST_THREADS, "threads", options.threads)
     config, recipe = (of_flags(part, options) for part in (defaults.config, defaults.recipe))
     if options.print_config:
         print(config_text(config, recipe), end="")
@@ -144,7 +145,7 @@ def _watch(experiment: Experiment, points: Iterator[Point]) -> bool:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     steps = experiment.steps
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=steps, completed=experiment.step)

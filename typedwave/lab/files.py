@@ -70,8 +70,10 @@ def appending(path: Path, text: str) -> None:
 
 
 def _name(error: OSError, path: Path) -> None:
-    if error.errno is not None and error.filename is None:  # a full disk names no file
-        error.filename = str(path)
+    # A full disk names no file, and what is written beside the path is a name that nobody knows.
+    unknown = error.filename is None or Path(error.filename).name.startswith(_NEW)
+    if error.errno is not None and unknown:
+        error.filename, error.filename2 = str(path), None
 
 
 @contextmanager

@@ -429,8 +429,8 @@ def test_what_is_not_finite_is_a_gap():
 
 
 def test_losses_that_are_not_finite_are_missing(tmp_path):
-    write_run(tmp_path / "a", losses={"train": math.nan, "validation": math.inf, "test": "low"})
-    write_run(tmp_path / "b", losses=None, validation=2.5, steps=0)
+    write_run(tmp_path / "a", losses={"train": math.nan, "validation": math.inf})
+    write_run(tmp_path / "b", losses={}, validation=2.5, steps=0)
     page = page_of(tmp_path, *map(read_record, find_runs([tmp_path])))
     rows = {row["run"]: row for row in table_of(page)}
     assert rows["a"]["validation"] == "2.0000"  # of the last point

@@ -364,7 +364,10 @@ def test_a_run_of_another_is_not_written_over(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunExistsError) as caught:
         run_of(tmp_path).train(CONFIG, RECIPE, "a")
-    assert str(caught.value) == f"{tmp_path} is not empty; name a new folder for the run"
+    assert str(caught.value) == (
+        f"{tmp_path} is not empty; name a new folder for the run, or go on with the one that is in "
+        "it"
+    )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -379,12 +382,14 @@ def test_a_new_folder_is_made_with_those_above_it(tmp_path):
     assert list(path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["run.json", ".hidden"])
-def test_a_folder_that_is_not_empty_is_left_alone(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "more"), [("run.json", ", or go on with the one that is in it"), (".hidden", "")]
+)
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path, name, more):
     (tmp_path / name).write_text("precious")
     with pytest.raises(RunExistsError) as caught:
         claim(tmp_path)
-    assert str(caught.value) == f"{tmp_path} is not empty; name a new folder for the run"
+    assert str(caught.value) == f"{tmp_path} is not empty; name a new folder for the run{more}"
     assert (tmp_path / name).read_text() == "precious"
 
 

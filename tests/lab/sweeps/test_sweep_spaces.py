@@ -414,6 +414,32 @@ def sweep(**settings) -> Sweep:
             "or false",
         ),
         (
+            {"pruner_options": {"n_startup_trials": "x"}},
+            "n_startup_trials of the pruner median is 'x', but has to be like its default, 5",
+        ),
+        (
+            {"sampler_options": {"n_startup_trials": 2.5}},
+            "n_startup_trials of the sampler tpe is 2.5, but has to be like its default, 10",
+        ),
+        (
+            {"sampler_options": {"group": 1}},
+            "group of the sampler tpe is 1, but has to be like its default, False",
+        ),
+        (
+            {"sampler": "grid", "space": {"n_hidden": Range(low=1, high=10**9)}},
+            "space.n_hidden: a grid of 1,000,000,000 points is too large; 100,000 are the most",
+        ),
+        (
+            {
+                "sampler": "grid",
+                "space": {
+                    "n_hidden": Range(low=1, high=401),
+                    "n_embd": Range(low=1, high=250),
+                },
+            },
+            "a grid of 100,250 points is too large; 100,000 are the most",
+        ),
+        (
             {"sampler": "grid", "space": {"muon_rate": Range(low=0.1, high=0.2)}},
             "space.muon_rate: a grid needs choices, whole numbers or a step",
         ),

@@ -887,6 +887,7 @@ def test_what_is_no_journal_is_refused(tmp_path):
         path.write_text(text, encoding="utf-8")
         message = refused(SweepError, search(tmp_path / "new", storage=str(path)).work)
         assert message == f"{path} is not the journal of a sweep, or is damaged"
+        assert [each.name for each in tmp_path.iterdir()] == ["letter.txt"]
         assert path.read_text(encoding="utf-8") == text
     assert not (tmp_path / "new").exists()
 
@@ -925,6 +926,30 @@ def test_a_database_whose_tables_another_makes_is_opened_again(failing, tmp_path
     with pytest.raises(SweepError) as caught, storage_module.storage_at(url):
         pass
     assert str(caught.value) == ("the storage cannot be opened: (builtins.Exception) it is there")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(url, tmp_path):
+    ours = search(tmp_path / "new", storage=url)
+    assert refused(SweepError, ours.work) == (
+        f"the storage {url} is in the memory of one process, and workers are several; name a file: "
+        "sqlite:///trials.db"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_database_that_fails_later_is_told_in_a_line(tmp_path, pretend):
+    path = tmp_path / "trials.db"
+
+    def damage(config, recipe):
+        path.write_bytes(b"garbage" * 1000)
+        return [2.0]
+
+    pretend(damage)
+    ours = search(tmp_path / "new", storage=f"sqlite:///{path}", trials=2)
+    assert refused(SweepError, ours.work) == (
+        "the storage fails: (sqlite3.DatabaseError) file is not a database"
+    )
 
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch, tmp_path):

@@ -135,11 +135,11 @@ def losses_of_groups(groups: Sequence[Group], loss: str = "validation") -> list[
             known = ", ".join(record.losses)
             raise ComparisonError(f"{record.folder} has no {loss} loss; it has {known}")
         first = records[0]
-        if record.facts["words_sha256"] != first.facts["words_sha256"]:
+        if record.facts.get("words_sha256") != first.facts.get("words_sha256"):
             raise ComparisonError(
                 f"{first.folder} and {record.folder} are on different words, of "
-                f"{first.facts['corpus']} and of {record.facts['corpus']}, and words differ more "
-                "than networks"
+                f"{first.facts.get('corpus')} and of {record.facts.get('corpus')}, and words "
+                "differ more than networks"
             )
     return [Losses(group.label, _by_seed(group, loss)) for group in groups]
 

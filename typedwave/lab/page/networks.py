@@ -13,7 +13,7 @@ from typedwave.inspect import Table, table
 from typedwave.lab.page.entries import Entry
 from typedwave.lab.page.words import Corpora
 from typedwave.lab.runs.checkpoint import CHECKPOINT, load_checkpoint
-from typedwave.lab.runs.record import RecordError
+from typedwave.lab.runs.record import SAMPLES_FILE, read_samples
 from typedwave.models import Network
 
 __all__ = ["BATCH", "Flow", "Samples", "flows_of", "samples_of"]
@@ -99,13 +99,9 @@ def samples_of(entry: Entry, corpora: Corpora) -> Samples | None:
         RecordError: The file is not UTF-8.
         OSError: It cannot be read.
     """
-    path = entry.record.folder / "samples.txt"
-    if not path.exists():
+    if not (entry.record.folder / SAMPLES_FILE).exists():
         return None
-    try:
-        words = [word for word in path.read_text(encoding="utf-8").split("\n") if word]
-    except UnicodeDecodeError:
-        raise RecordError(f"{path} is not UTF-8, so these are no samples of a run") from None
+    words = read_samples(entry.record.folder)
     splits = corpora(entry.record)
     if splits is None:
         return Samples(entry.label, [(word, None) for word in words])

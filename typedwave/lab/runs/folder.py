@@ -42,7 +42,8 @@ def claim(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(path.name != _LOCK and not is_leftover(path) for path in folder.iterdir()):
-        raise RunExistsError(f"{folder} is not empty; name a new folder for the run")
+        more = ", or go on with the one that is in it" if (folder / RECORD).exists() else ""
+        raise RunExistsError(f"{folder} is not empty; name a new folder for the run{more}")
     try:
         with TemporaryFile(dir=folder):
             pass  # it can be written to
@@ -113,7 +114,7 @@ class RunFolder:
         if self.processes.agreed(self.resume and path.exists()):
             before = read_facts(path)
             self._check_same(before, known)
-            known |= before
+            known |= {**before, "corpus": facts.get("corpus")}  # the same words, where they are now
             known.pop("error", None)
         if self.processes.first:
             remove_leftovers(self.path)

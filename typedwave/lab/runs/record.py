@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,13 @@ from typedwave.models import Config, config_of
 
 __all__ = [
     "RECORD",
+    "SAMPLES_FILE",
     "Record",
     "RecordError",
     "find_runs",
     "read_facts",
     "read_record",
+    "read_samples",
     "told_apart",
     "words_of",
     "write_record",
@@ -31,6 +33,11 @@ __all__ = [
 
 RECORD: Final = "run.json"
 """The file in the folder of a run."""
+
+SAMPLES_FILE: Final = "samples.txt"
+"""The file in the folder of a run with words that were drawn from its network."""
+
+_TABLES: Final = ("environment", "losses", "teacher")  # config and recipe say it themselves
 
 
 class RecordError(ValueError):
@@ -109,6 +116,20 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
     return record
 
 
+def read_samples(folder: Path) -> list[str]:
+    """The words that were drawn from the network of a run.
+
+    Raises:
+        RecordError: The file is not UTF-8.
+        OSError: It cannot be read.
+    """
+    path = folder / SAMPLES_FILE
+    try:
+        return [word for word in path.read_text(encoding="utf-8").split("\n") if word]
+    except UnicodeDecodeError:
+        raise RecordError(f"{path} is not UTF-8, so these are no samples of a run") from None
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """Reads ``run.json``.
 
@@ -122,6 +143,12 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path} is not the record of a run: {error}") from None
     if not isinstance(facts, dict):
         raise RecordError(f"{path} is not the record of a run: it holds no names with values")
+    for name in _TABLES:
+        if not isinstance(facts.get(name, {}), dict):
+            raise RecordError(f"{path} is not the record of a run: its {name} is no table")
+    for name, loss in facts.get("losses", {}).items():
+        if type(loss) not in (int, float):
+            raise RecordError(f"{path} is not the record of a run: its {name} loss is {loss!r}")
     return facts
 
 
@@ -155,35 +182,38 @@ def words_of(folder: Path, facts: Mapping[str, Any]) -> list[str]:
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The folders of runs: those that are named, and those that lie in what is named.
 
-    What a run trained on the way, its teacher or the members of its pool, is not among them.
+    A folder that can be reached in several ways is there once. What a run trained on the way, its
+    teacher or the members of its pool, is not among them.
 
     Raises:
         RecordError: There is no run in one of them.
     """
-    found: dict[Path, None] = {}  # a set that keeps its order
+    found: dict[Path, Path] = {}  # by where they really are
     for path in map(Path, paths):
-        runs = list(_runs(path))
+        runs = list(_runs(path, set()))
         if not runs:
             raise RecordError(f"there is no run in {path}: no {RECORD} in it or below it")
-        found.update(dict.fromkeys(runs))
-    return list(found)
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
 
 
-def _runs(path: Path) -> Iterable[Path]:
+def _runs(path: Path, visited: set[Path]) -> Iterator[Path]:
+    if path.resolve() in visited:  # by a link
+        return
+    visited.add(path.resolve())
     if (path / RECORD).exists():
-        return [path]
-    folders = (
-        sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
-    )
-    return [run for folder in folders for run in _runs(folder)]
+        yield path
+    elif path.is_dir():
+        for folder in sorted(folder for folder in path.iterdir() if folder.is_dir()):
+            yield from _runs(folder, visited)
 
 
-def told_apart(folders: Sequence[Path], *, joint: str = "/") -> list[str]:
+def told_apart(folders: Sequence[Path]) -> list[str]:
     """The ends of paths, each as long as it takes to tell it from the others.
 
     Args:
         folders: No two are the same.
-        joint: Between the folders of an end.
 
     Example:
         >>> told_apart([Path("/runs/a/1"), Path("/runs/b/1"), Path("/runs/b/2")])
@@ -192,7 +222,7 @@ def told_apart(folders: Sequence[Path], *, joint: str = "/") -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     lengths = [1] * len(parts)
     while True:
-        ends = [joint.join(part[-n:]) for part, n in zip(parts, lengths, strict=True)]
+        ends = ["/".join(part[-n:]) for part, n in zip(parts, lengths, strict=True)]
         times = Counter(ends)
         longer = [
             n + (times[end] > 1 and n < len(part))

@@ -18,6 +18,7 @@ from typedwave.lab.runs.experiment import NO_COMPILE, Experiment, losses_on, ten
 from typedwave.lab.runs.folder import RunFolder
 from typedwave.lab.runs.metrics import Point
 from typedwave.lab.runs.pooling import pooled
+from typedwave.lab.runs.record import SAMPLES_FILE, RecordError, read_samples
 from typedwave.lab.runs.tensorboard import Events, summary_writer
 from typedwave.lab.sampling import sample_new
 from typedwave.lab.training.presets import PRESETS
@@ -31,8 +32,6 @@ __all__ = ["SAMPLES", "Run", "told", "unwatched"]
 
 SAMPLES: Final = 20
 """Words that are drawn at the end."""
-
-_WORDS: Final = "samples.txt"
 
 
 def unwatched(experiment: Experiment, points: Iterator[Point]) -> bool:
@@ -100,6 +99,7 @@ class Run:
                 the run that is to be gone on with.
             RunExistsError: There is something in the folder, and nothing is to be gone on with.
             RunBusyError: Another process trains into it.
+            RecordError: The run is finished, but something of it is gone.
             StateFileError: No state of the run that is to be gone on with is whole.
             DivergedError: A loss is not finite any more.
             OSError: A file cannot be written. What was kept before is still there.
@@ -111,7 +111,7 @@ class Run:
             if facts.get("interrupted") is False:  # it is there once all is done
                 self.say(f"{name}: finished before")
                 folder.drop_states()
-                return {**facts, "new": (self.folder / _WORDS).read_text("utf-8").split("\n")[:-1]}
+                return {**facts, "new": self._drawn_before()}
             try:
                 if isinstance(config, PoolConfig) and isinstance(recipe, PoolRecipe):
                     return self._pool(config, recipe, name, facts)
@@ -146,6 +146,16 @@ class Run:
             raise ValueError(
                 "there is a trained teacher, but the recipe has none; name its preset as teacher"
             )
+
+    def _drawn_before(self) -> list[str]:
+        """The samples of a run that is finished, if all is there that it left."""
+        for file in (CHECKPOINT, SAMPLES_FILE):
+            if not (self.folder / file).exists():
+                raise RecordError(
+                    f"the run in {self.folder} is finished, but its {file} is gone; train it again "
+                    "into a new folder"
+                )
+        return read_samples(self.folder)
 
     @property
     def _folder(self) -> RunFolder:
@@ -295,7 +305,7 @@ class Run:
                 known=self.words,
                 generator=torch.Generator().manual_seed(facts["recipe"]["seed"]),
             )
-            with replacing(self.folder / _WORDS) as beside:
+            with replacing(self.folder / SAMPLES_FILE) as beside:
                 beside.write_text("".join(f"{word}\n" for word in new), encoding="utf-8")
             self._folder.write(facts)
             if not facts["interrupted"]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -185,10 +185,11 @@ def opened(sweep: Sweep, where: str, facts: Mapping[str, Any]) -> Iterator[Ledge
         facts: What may not differ from what the sweep was begun with.
 
     Raises:
-        SweepError: The storage cannot be opened, or holds another sweep of that name.
+        SweepError: The storage cannot be opened, or holds another sweep of that name; or it fails
+            later.
         OSError: The file of the journal cannot be read or written.
     """
-    with quiet(), storage_at(where) as storage:
+    with quiet(), storage_at(where) as storage, _told_once():
         study = optuna.create_study(
             study_name=sweep.name,
             storage=storage,
@@ -205,6 +206,16 @@ def opened(sweep: Sweep, where: str, facts: Mapping[str, Any]) -> Iterator[Ledge
                 "give this one another name, or another storage"
             )
         yield Ledger(sweep, study)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """What a database says when it fails, without what Optuna guesses of it."""
+    try:
+        yield
+    except StorageInternalError as error:
+        reason = (str(error.__cause__ or error).splitlines() or [""])[0]
+        raise SweepError(f"the storage fails: {reason}") from None
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ _SAMPLERS: Final = {
     "gp": "GPSampler",
     "cmaes": "CmaEsSampler",
 }
+_LIKE: Final = {bool: (bool,), int: (int,), float: (int, float)}
 _NEEDS: Final = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}
 _PRUNERS: Final = {
     "none": "NopPruner",
@@ -89,7 +90,7 @@ def sampler_of(
         ValueError: It has no such options, or needs a package that is not installed.
     """
     if name == "grid":
-        _check_options("sampler", name, options, ())
+        _check_options("sampler", name, options, {})
         order = random.Random(seed).sample(range(len(grid)), len(grid))
         return _Given(grid[order[(number - 1) % len(grid)]])
     own = random.Random(f"{seed} {number}").getrandbits(32)
@@ -110,7 +111,7 @@ def sampler_of(
 def _made(
     what: str, name: str, cls: Any, ours: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
-    takes = [option for option in inspect.signature(cls).parameters if option != "seed"]
+    takes = {n: p.default for n, p in inspect.signature(cls).parameters.items() if n != "seed"}
     _check_options(what, name, options, takes)
     try:
         with quiet():
@@ -119,7 +120,10 @@ def _made(
         raise ValueError(f"the {what} {name}: {error}") from None
 
 
-def _check_options(what: str, name: str, options: Mapping[str, Any], takes: Sequence[str]) -> None:
+def _check_options(
+    what: str, name: str, options: Mapping[str, Any], takes: Mapping[str, Any]
+) -> None:
+    """Refuses an option that is not there, or is of another type than its default."""
     for option, value in options.items():
         if option not in takes:
             there = f"there are {', '.join(takes)}" if takes else "it has none"
@@ -128,6 +132,12 @@ def _check_options(what: str, name: str, options: Mapping[str, Any], takes: Sequ
             raise ValueError(
                 f"{option} of the {what} {name} is {value!r}, but has to be a number, a string, "
                 "true or false"
+            )
+        like = takes[option]
+        if type(value) not in _LIKE.get(type(like), (type(value),)):
+            raise ValueError(
+                f"{option} of the {what} {name} is {value!r}, but has to be like its default, "
+                f"{like!r}"
             )
 
 

@@ -1,6 +1,7 @@
 """The fields that a sweep searches, and the networks they make."""
 
 import dataclasses
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -8,7 +9,7 @@ from typing import Any, Final, cast, get_type_hints
 
 import optuna
 
-from typedwave.lab.sweeps.space import Choices, Dimension, Range, grid_of, suggested
+from typedwave.lab.sweeps.space import Choices, Dimension, Range, check_grid, grid_of, suggested
 from typedwave.lab.training.presets import PRESETS
 from typedwave.lab.training.recipe import AnyRecipe
 from typedwave.models import CONFIGS, Config
@@ -173,10 +174,11 @@ class Searched:
                 axes[name] = grid_of(dimension, whole=self.whole(name))
             except ValueError as error:
                 raise ValueError(f"space.{name}: {error}") from None
-        found = []
+        found: list[dict[str, Any]] = []
         for kind in self._kinds():
             there = _fields(self._base(kind))
             names = [name for name in axes if name in there and name != _NETWORK]
+            check_grid(len(found) + math.prod(len(axes[name]) for name in names))
             first = {} if kind is None else {_NETWORK: kind}
             for values in product(*(axes[name] for name in names)):
                 found.append({**first, **dict(zip(names, values, strict=True))})

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import optuna
 
@@ -13,11 +13,15 @@ __all__ = [
     "Choices",
     "Dimension",
     "Range",
+    "check_grid",
     "dimension_of",
     "grid_of",
     "suggested",
     "table_of",
 ]
+
+MOST_POINTS: Final = 100_000
+"""Of a grid."""
 
 _KEYS = ("low", "high", "log", "step", "choices")
 
@@ -188,8 +192,19 @@ def grid_of(dimension: Dimension, *, whole: bool) -> tuple[Any, ...]:
     if step is None:
         raise ValueError("a grid needs choices, whole numbers or a step")
     low, high, each = _exact(dimension.low, dimension.high, step)
+    check_grid(int((high - low) / each) + 1)
     kind = int if whole else float
     return tuple(kind(low + each * count) for count in range(int((high - low) / each) + 1))
+
+
+def check_grid(points: int) -> None:
+    """Refuses a grid that nobody would wait for, and that would not fit into memory.
+
+    Raises:
+        ValueError: It has too many points.
+    """
+    if points > MOST_POINTS:
+        raise ValueError(f"a grid of {points:,} points is too large; {MOST_POINTS:,} are the most")
 
 
 def _exact(*numbers: float) -> list[Fraction]:

@@ -21,6 +21,7 @@ GRACE: Final = 30.0
 """Seconds after which a lock of another machine is taken to be left behind."""
 
 _POLL: Final = 0.002  # seconds
+_NO_FILE: Final = ("", "/", "/:memory:")
 _TRIES: Final = 4
 _PAUSE: Final = 0.5  # seconds
 
@@ -43,6 +44,11 @@ def storage_at(where: str) -> Iterator[BaseStorage]:
     if "://" not in where:
         yield _journal(where)
         return
+    if where.partition(":")[0].startswith("sqlite") and where.partition("://")[2] in _NO_FILE:
+        raise SweepError(
+            f"the storage {where} is in the memory of one process, and workers are several; name a "
+            "file: sqlite:///trials.db"
+        )
     storage = _database(where)
     try:
         yield storage
@@ -80,6 +86,7 @@ def _journal(path: str) -> JournalStorage:
             lock.release()
         return JournalStorage(JournalFileBackend(path, lock_obj=lock))
     except (AssertionError, KeyError, TypeError, ValueError):
+        lock.remove()
         raise SweepError(f"{path} is not the journal of a sweep, or is damaged") from None
 
 
@@ -129,6 +136,10 @@ class JournalLock(BaseJournalFileLock):
             self._here.release()
             raise
         return True
+
+    def remove(self) -> None:
+        """Leaves nothing of it beside what is no journal, and so nobody's to lock."""
+        Path(self._here.lock_file).unlink(missing_ok=True)
 
     def _linked(self) -> bool:
         self._owner = f"{self._host}/{uuid.uuid4().hex}"
