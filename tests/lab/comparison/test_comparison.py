@@ -149,11 +149,13 @@ def test_the_members_of_pools_are_told_by_their_kinds_and_a_number_where_that_is
         record("a", *pool(4, seed=1)),
         record("b", *pool(5, seed=1)),
         record("c", *pool(5, 5, seed=1)),
+        record("d", *pool(6, seed=1)),
     ]
     assert [label for label, _ in names(runs)] == [
         "members=ngram,gru weights=0.5,0.5 recipes=counting,words",
         "members=ngram,gru weights=0.5,0.5 recipes=counting,words (2)",
         "members=ngram,ngram,gru weights=0.5,0.5,0.5 recipes=counting,counting,words",
+        "members=ngram,gru weights=0.5,0.5 recipes=counting,words (3)",
     ]
 
 
