@@ -561,7 +561,9 @@ def test_a_record_that_does_not_name_the_words_is_named(capsys, trained, tmp_pat
 def test_words_that_are_others_by_now_are_not_taken_for_those_of_a_run(capsys, tmp_path, words):
     other = tmp_path / "words.txt"
     other.write_bytes(words.read_bytes())
-    assert run([*map(str, ["train", other, *TINY, "--out", tmp_path / "run"])]) == 0
+    assert (
+        run([*map(str, ["train", other, *TINY, "--steps", "600", "--out", tmp_path / "run"])]) == 0
+    )
     capsys.readouterr()
     starred = prints(capsys, "sample", tmp_path / "run", "--count", "200")
     assert " *" in starred
