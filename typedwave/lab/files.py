@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
             dir=path.parent, prefix=f"{_NEW}{path.name}-", suffix=path.suffix
         )
     except OSError as error:
-        error.filename = str(path)  # not the name beside it, which nobody knows
+        _name(error, path)
         raise
     os.close(handle)
     beside = Path(name)

@@ -61,9 +61,6 @@ def _quickly(monkeypatch):
     """The curve takes longer than all else; and a teacher takes no time."""
     monkeypatch.setattr(run_module, "draw_curve", lambda path, points, title: path.touch())
     monkeypatch.setitem(PRESETS, "tiny", (SEQUENCES["gru"], WordsRecipe(epochs=2, batch_size=4)))
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 _WHOLE: dict[str, dict] = {}
