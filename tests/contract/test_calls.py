@@ -82,6 +82,9 @@ SWAPS: dict[str, Callable[[Scale], object]] = {
     "a parameter": lambda m: setattr(m, "gain", Parameter(torch.ones(1))),
     "the data of a parameter": lambda m: setattr(m.gain, "data", torch.ones(1)),
     "an optional parameter": lambda m: setattr(m, "shift", Parameter(torch.ones(5))),
+    "the dtype of an optional parameter": lambda m: setattr(
+        m, "shift", Parameter(zeros(3).long(), requires_grad=False)
+    ),
     "a buffer": lambda m: setattr(m, "total", torch.ones(1)),
     "the data of a buffer": lambda m: setattr(m.total, "data", torch.ones(1)),
     "a buffer in place": lambda m: m.total.resize_(7),
@@ -118,6 +121,83 @@ def test_state_that_is_taken_away_or_moved_is_noticed() -> None:
     del module.total
     for _ in range(2):
         assert module(zeros(2, 3)).shape == (2, 3)
+
+
+def test_a_module_that_was_moved_between_calls_has_not_drifted() -> None:
+    class Select(typedwave.Module):
+        total: Float[Tensor, "C"]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", zeros(3))
+
+        def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "_ C"]:
+            return x[x[:, 0] > 0]
+
+    select = Select()
+    for _ in range(2):
+        select(zeros(2, 3))
+    select.to("meta")
+    assert select(torch.ones(2, 3)).shape == (2, 3)  # a result that is new has the call judged
+
+
+def test_a_none_that_is_a_plain_attribute_may_not_become_one_that_does_not_fit() -> None:
+    class Sets(Scale):
+        def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+            self.shift = self.becomes
+            return x
+
+    module = Sets(3, shift=False)
+    module.becomes = None
+    for _ in range(3):
+        module(zeros(2, 3))
+    module.becomes = zeros(5)
+    with pytest.raises(StateError, match=r"shift .* after forward"):
+        module(zeros(2, 3))
+    module.shift, module.becomes = None, zeros(3)
+    assert module(zeros(2, 3)).shape == (2, 3)
+
+
+def test_what_a_shape_asks_of_a_module_may_not_be_gone_after_a_call() -> None:
+    class Asks(typedwave.Module):
+        total: Float[Tensor, "{self.sizes[0]}"]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", zeros(3))
+            self.sizes = {0: 3}
+            self.forgets = False
+
+        def forward(self, x: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+            if self.forgets:
+                self.sizes.clear()
+            return x
+
+    asks = Asks()
+    for _ in range(3):
+        asks(zeros(2))
+    asks.forgets = True
+    with pytest.raises(KeyError):
+        asks(zeros(2))
+
+
+def test_an_argument_that_is_missing_is_told_by_python_at_every_call() -> None:
+    class Plus(typedwave.Module):
+        def forward(self, x: Float[Tensor, "B"], other) -> Float[Tensor, "B"]:
+            return x if isinstance(other, int) else other
+
+    plus = Plus()
+    for _ in range(3):
+        assert plus(zeros(3), 1).shape == Tanh()(zeros(3)).shape
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'other'"):
+            plus(zeros(3))
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+            Tanh()()
+    tanh = Tanh()
+    for _ in range(3):
+        tanh(zeros(3))
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+            tanh()
 
 
 def test_a_none_that_is_a_plain_attribute_may_become_a_tensor() -> None:

@@ -6,6 +6,7 @@ module, so that a call like it costs little more than torch's.
 """
 
 import functools
+import operator
 from collections.abc import Sequence
 from inspect import Parameter
 from types import NoneType
@@ -123,7 +124,7 @@ class _ModuleCall:
         self._contract = contract
         self._forward = cls.forward
         self._state = state
-        self.attribute = state.attribute
+        self.held = state.held
         self.fact = contract.fact
         self.result_fact = contract.result_fact
         self._compared = Compared(
@@ -181,14 +182,28 @@ class _ModuleCall:
             self._keep(arguments["self"], key, known)
         return result
 
-    def judge_after(self, mark: tuple[Any, ...], result: Any, *args: Any) -> None:
-        """Judges a result or a state that the last call did not leave."""
+    def judge_after(
+        self, mark: tuple[Any, ...], held: Sequence[Any], result: Any, *args: Any
+    ) -> None:
+        """Judges a result or a state that the last call did not leave.
+
+        The mark of that call tells which state this one found, but for the devices, which are not
+        compared: those are what is ``held`` still on.
+        """
         contract, key = self._contract, mark[2]
         arguments = contract.bind(args, {})
-        contract.judge_state(arguments["self"], key[0], arguments)
+        before = key[0]
+        if held:
+            places = zip(before[1:], held, strict=True)
+            before = (before[0], *[fact and (*fact[:-1], tensor.device) for fact, tensor in places])
+        contract.judge_state(arguments["self"], before, arguments)
         known = contract.result_fact(result) if contract.has_result else None
         if not contract.is_known(known, contract.remembered.get(key, set())):
             contract.judge_result(key, result, *args)
+
+    def still_holds(self, module: Module, held: tuple[Any, ...]) -> bool:
+        """Whether the state that a call found is there after it, wherever it is kept."""
+        return bool(held) and all(map(operator.is_, held, self.held(module)))
 
     def _keep(self, owner: Module, key: Any, known: Any) -> None:
         last = vars(owner).get(ATTRIBUTE)
@@ -251,12 +266,8 @@ def _parts(kind: Kind, fact: Any, i: str) -> dict[str, Any]:
 
 
 def _state_parts(facts: Sequence[Any]) -> dict[str, Any]:
-    """The device of all tensors, None for the CPU; dtype and shape of each."""
-    devices = {fact[-1] for fact in facts if isinstance(fact, tuple)}
-    if len(devices) > 1:
-        raise ValueError("several devices")
-    device = next(iter(devices), None)
-    parts: dict[str, Any] = {"v": None if device is None or device.type == "cpu" else device}
+    """Dtype and shape of each tensor of the state."""
+    parts: dict[str, Any] = {}
     for i, fact in enumerate(facts):
         if fact is None:
             parts |= {f"e{i}": None, f"t{i}": None}

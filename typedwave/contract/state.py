@@ -68,9 +68,9 @@ class StateContract:
         found = [_fact(value) for value in self._values(module, instead).values()]
         return (self._cls, *found, *self._asked(module))
 
-    def attribute(self, module: Module, name: str) -> Any:
-        """What is known to a module under the name of one of its annotated attributes."""
-        return self._values(module, _NOTHING)[name]
+    def held(self, module: Module) -> tuple[Any, ...]:
+        """What is known to a module under the names of its annotated attributes."""
+        return (*self._values(module, _NOTHING).values(),)
 
     def claims(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> list[Claim]:
         """What the annotations say of the state of a module."""

@@ -24,6 +24,8 @@ PREFIX: Final = "_typedwave_"
 NAMES: Final[dict[str, Any]] = {}
 """The globals of written code, with their prefix."""
 
+Kind = Literal["tensor", "optional", "class", "fact"]
+
 _CHECKED = """\
 def checked({parameters}):
     if {_}is_dynamo_compiling():
@@ -73,8 +75,8 @@ def __call__(self, {parameters}/, *{star}, **{_}kwargs):
     {m} = self._typedwave
     if {_}kwargs{more} or {m}.__class__ is not {_}Layout:
         return {_}contract.other_call(self, *{given}, **{_}kwargs)
-{defaults}    try:
-{loads}        {_}same = (
+{defaults}{loads}    try:
+        {_}same = (
             not (
                 {m}.h1 or {m}.h2 or {m}.h3 or {m}.h4
                 or {_}forward_hooks or {_}forward_pre_hooks
@@ -93,28 +95,32 @@ def __call__(self, {parameters}/, *{star}, **{_}kwargs):
     {_}result = {_}function({passed})
     try:
         {_}same = {kept}
-    except (AttributeError, KeyError, TypeError):
+    except KeyError:
+        {_}same = {_}contract.still_holds(self, ({found}))
+    except (AttributeError, TypeError):
         {_}same = False
     if not {_}same:
-        {_}contract.judge_after({m}.mark, {_}result, self, *{given})
+        {_}contract.judge_after({m}.mark, ({found}), {_}result, self, *{given})
     {_}note({m}.mark)
     return {_}result
+"""
+# What is not at its place, as a None that is a plain attribute, is looked for.
+_LOADS = """\
+    try:
+{reads}    except KeyError:
+        {found}= {_}contract.held(self)
 """
 _FACTS = "({x}.__class__, {x}.dtype, {x}.shape) if isinstance({x}, {_}Tensor) else {other}"
 _FIRST = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape in {s}"
 _TENSOR = "{x}.__class__ is {c} and {x}.dtype is {d} and {x}.shape == {s}"
 _OPTIONAL = "{x}.__class__ is {c} and ({d} is None or {x}.dtype is {d} and {x}.shape == {s})"
-_HELD = (
-    "({x} is None if {d} is None else {x}.dtype is {d} and {x}.shape == {s}"
-    " and ({x}.is_cpu if {v} is None else {x}.device == {v}))"
-)
+_HELD = "{x}.dtype is {d} and {x}.shape == {s}"
+_HELD_OR_NONE = "({d} is None if {x} is None else {x}.dtype is {d} and {x}.shape == {s})"
 _STATE_FACTS = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {x}.device)"
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _MEMORY: Final = f"{PREFIX}memory"
 _numbers = itertools.count()
-
-Kind = Literal["tensor", "optional", "class", "fact"]
 
 
 @dataclass(frozen=True)
@@ -205,13 +211,12 @@ def write_call(
     Returns:
         The function, and the class of memory that it reads. Its slots: the marks that a call
         leaves where it returns and where it begins (``mark``, ``opened``), four dicts of hooks
-        (``h1`` to ``h4``), what was ``asked``; of argument
-        i class or fact (``c0``), dtype (``d0``) and shape (``s0``, or, as the only element of a
-        set, ``first``); of the state all facts (``held``) or mode and device (``training``,
-        ``v``), and of attribute i dtype (``e0``) and shape (``t0``); of the result ``c``, ``d``
-        and ``s``.
+        (``h1`` to ``h4``), what was ``asked``; of argument i class or fact (``c0``), dtype
+        (``d0``) and shape (``s0``, or, as the only element of a set, ``first``); of the state all
+        facts (``held``) or mode (``training``) and of attribute i dtype (``e0``) and shape
+        (``t0``); of the result ``c``, ``d`` and ``s``.
     """
-    loads: list[str] = []
+    loads = found = ""
     same: list[str] = []
     kept: list[str] = []
     first = compared.first
@@ -221,6 +226,9 @@ def write_call(
     required = [p.name for p in positional if p.default is Parameter.empty]
     # The values of those with defaults, which may be missing; what is missing is not passed on.
     values = {p.name: f"{PREFIX}a_{p.name}" for p in positional if p.name not in required}
+    missing = f" or {required[-1]} is {PREFIX}missing" if required else ""
+    if required and compared.arguments.get(required[-1]) == "tensor":
+        missing = ""  # it has no shape
     slots = ["mark", "opened", "h1", "h2", "h3", "h4"]
 
     def last(name: str) -> str:
@@ -249,18 +257,18 @@ def write_call(
         kept.append(f"{PREFIX}facts(self) == {held}")
     elif compared.places:
         same.append(f"self.training is {last('training')}")  # it may drift in one mode only
-        loads += [
+        reads = [
             f"{PREFIX}{place} = self._{place}" for place in sorted({*compared.places.values()})
         ]
-        v = last("v")
         for i, (name, place) in enumerate(compared.places.items()):
-            w, held = f"{PREFIX}w{i}", f"{PREFIX}{place}[{name!r}]"
-            if name in compared.optional:  # a None may be a plain attribute
-                elsewhere = f"{PREFIX}contract.attribute(self, {name!r})"
-                held = f"({held} if {name!r} in {PREFIX}{place} else {elsewhere})"
-            loads.append(f"{w} = {held}")
-            same.append(_HELD.format(x=w, d=last(f"e{i}"), s=last(f"t{i}"), v=v))
-            kept.append(f"{held} is {w}")
+            w, there = f"{PREFIX}w{i}", f"{PREFIX}{place}[{name!r}]"
+            form = _HELD_OR_NONE if name in compared.optional else _HELD
+            same.append(form.format(x=w, d=last(f"e{i}"), s=last(f"t{i}")))
+            reads.append(f"{w} = {there}")
+            kept.append(f"{there} is {w}")
+            found += f"{w}, "
+        lines = "".join(f"        {line}\n" for line in reads)
+        loads = _LOADS.format(_=PREFIX, reads=lines, found=found)
     if compared.result is not None:
         result = f"{PREFIX}result"
         fact = f"{PREFIX}contract.result_fact({result})"
@@ -270,8 +278,7 @@ def write_call(
         m=_MEMORY,
         parameters="".join(f"{p.name}={PREFIX}missing, " for p in positional),
         star=star,
-        more=("" if stars else f" or {star}")
-        + (f" or {required[-1]} is {PREFIX}missing" if required else ""),
+        more=("" if stars else f" or {star}") + missing,
         sure="".join(f"{name}, " for name in required),
         unsure=f"{PREFIX}given(({''.join(f'{name}, ' for name in values)}), {star})"
         if values
@@ -284,9 +291,10 @@ def write_call(
         passed=", ".join(
             ["self", *(values.get(p.name, p.name) for p in positional), *(f"*{s}" for s in stars)]
         ),
-        loads="".join(f"        {line}\n" for line in loads),
+        loads=loads,
         same=" and ".join(same) or "True",
         kept=" and ".join(kept) or "True",
+        found=found,
     )
     layout = type("Memory", (memory,), {"__slots__": tuple(slots)})
     own = {**names, "Layout": layout, **_defaults(signature)}
