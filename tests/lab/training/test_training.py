@@ -13,6 +13,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from typedwave.lab.evaluation import evaluate
 from typedwave.lab.training import on_examples as training_module
+from typedwave.lab.training import stepped as stepped_module
 from typedwave.lab.training.compiled import CompilerError, compiled_step
 from typedwave.lab.training.on_examples import Training
 from typedwave.lab.training.optimizers import SGD
@@ -202,20 +203,64 @@ def test_how_many_are_drawn_at_once_makes_no_difference(at_once, recipe):
 # pieces
 
 
-@given(recipe=recipes, until=st.lists(st.integers(-2, 15), max_size=5))
-def test_a_run_in_pieces_ends_like_a_run_in_one(recipe, until):
+@given(
+    recipe=recipes,
+    until=st.lists(st.integers(-2, 15), max_size=5),
+    most_fresh=st.integers(1, 16),
+)
+def test_a_run_in_pieces_ends_like_a_run_in_one(recipe, until, most_fresh):
     whole, pieces = tiny(), tiny()
     losses = trained(whole, recipe).losses
     training = Training(pieces, some_examples(), recipe, generator=seeded(2))
     done = 0
-    for piece in until:
-        training.run(piece)
-        done = max(done, min(piece, recipe.steps))
-        assert training.step == done
-        assert torch.equal(training.losses, losses[:done])
-    training.run(recipe.steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepped_module, "_MOST_FRESH", most_fresh)
+        for piece in until:
+            training.run(piece)
+            done = max(done, min(piece, recipe.steps))
+            assert training.step == done
+            assert torch.equal(training.losses, losses[:done])
+        training.run(recipe.steps)
     assert torch.equal(training.losses, losses)
     assert_same(pieces, whole)
+
+
+class StopsBeforeItCounts(Training):
+    """Is interrupted where a step is taken, and not yet counted."""
+
+    at = -1
+
+    def __init__(self, *args, **options):
+        self.taken = []
+        super().__init__(*args, **options)
+
+    def _descend(self):
+        self.taken.append(super()._descend())
+        return self.taken[-1]
+
+    def __setattr__(self, name, value):
+        if name == "step" and value == self.at:
+            self.at = -1
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+@given(at=st.integers(1, 10), most_fresh=st.integers(1, 11), looks=st.booleans())
+def test_the_loss_of_a_step_that_was_not_counted_is_that_of_its_repetition(at, most_fresh, looks):
+    recipe = Recipe(steps=10, batch_size=7)
+    training = StopsBeforeItCounts(plain(), some_examples(), recipe, generator=seeded(2))
+    training.at = at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepped_module, "_MOST_FRESH", most_fresh)
+        with pytest.raises(KeyboardInterrupt):
+            training.run(recipe.steps)
+        assert training.step == at - 1
+        if looks:
+            assert training.losses.tolist() == [float(loss) for loss in training.taken[: at - 1]]
+        training.run(recipe.steps)
+    assert len(training.taken) == 11
+    del training.taken[at - 1]
+    assert training.losses.tolist() == [float(loss) for loss in training.taken]
 
 
 def test_evaluating_between_two_pieces_makes_no_difference():

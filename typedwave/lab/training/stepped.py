@@ -13,6 +13,8 @@ from typedwave.lab.training.processes import Processes
 
 __all__ = ["DivergedError", "Stepped"]
 
+_MOST_FRESH = 1024  # losses that are not yet gathered into one tensor
+
 
 class DivergedError(ArithmeticError):
     """The loss is not a finite number any more."""
@@ -48,6 +50,8 @@ class Stepped(ABC):
         self.step, self.steps = 0, steps
         self._network = network
         self._losses = torch.zeros(steps)
+        self._gathered = 0  # steps whose losses are in there
+        self._fresh: list[Tensor] = []  # those of the steps after them, each where it was computed
         self._optimizer = optimizer
         self._generator = generator
         self._drawn_by = generator.get_state()  # from which what is drawn already was
@@ -56,7 +60,19 @@ class Stepped(ABC):
     @property
     def losses(self) -> Float[Tensor, "N"]:
         """The loss of each step that is done."""
+        self._gather()
         return self._losses[: self.step]
+
+    def _gather(self) -> None:
+        """Brings the losses of the steps that are done into one tensor.
+
+        Nothing is lost if it is interrupted; a loss is, of a step that was not counted.
+        """
+        fresh = self._fresh[: self.step - self._gathered]
+        if fresh:
+            self._losses[self._gathered : self.step] = torch.stack(fresh)
+            self._gathered = self.step
+        self._fresh = []
 
     @abstractmethod
     def rate(self, step: int) -> float:
@@ -70,10 +86,13 @@ class Stepped(ABC):
         """
         began, until = self.step, min(until, self.steps)
         self._network.train()
+        self._gather()
         while self.step < until:
-            self._losses[self.step] = self._descend()  # a tensor: item() would wait for each
+            self._fresh.append(self._descend())  # a tensor: item() would wait for each
             self.step += 1
-        losses = self._processes.sum_(self._losses[began : self.step])
+            if len(self._fresh) == _MOST_FRESH:
+                self._gather()
+        losses = self._processes.sum_(self.losses[began:])
         finite = losses.isfinite()
         if not finite.all():
             first = int(finite.logical_not().nonzero()[0])
@@ -120,6 +139,7 @@ class Stepped(ABC):
         self._generator.set_state(self._drawn_by)
         self.step = len(losses)
         self._losses[: self.step] = losses
+        self._gathered, self._fresh = self.step, []
         self._draw_again(state)
 
     @abstractmethod
