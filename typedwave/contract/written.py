@@ -24,8 +24,6 @@ PREFIX: Final = "_typedwave_"
 NAMES: Final[dict[str, Any]] = {}
 """The globals of written code, with their prefix."""
 
-Kind = Literal["tensor", "optional", "class", "fact"]
-
 _CHECKED = """\
 def checked({parameters}):
     if {_}is_dynamo_compiling():
@@ -121,6 +119,8 @@ _STATE_FACTS = "None if {x} is None else ({x}.__class__, {x}.dtype, {x}.shape, {
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _MEMORY: Final = f"{PREFIX}memory"
 _numbers = itertools.count()
+
+Kind = Literal["tensor", "optional", "class", "fact"]
 
 
 @dataclass(frozen=True)
@@ -226,9 +226,9 @@ def write_call(
     required = [p.name for p in positional if p.default is Parameter.empty]
     # The values of those with defaults, which may be missing; what is missing is not passed on.
     values = {p.name: f"{PREFIX}a_{p.name}" for p in positional if p.name not in required}
-    missing = f" or {required[-1]} is {PREFIX}missing" if required else ""
-    if required and compared.arguments.get(required[-1]) == "tensor":
-        missing = ""  # it has no shape
+    missing = ""  # a tensor is noticed by what it has not, if it is missing
+    if required and compared.arguments.get(required[-1]) != "tensor":
+        missing = f" or {required[-1]} is {PREFIX}missing"
     slots = ["mark", "opened", "h1", "h2", "h3", "h4"]
 
     def last(name: str) -> str:

@@ -66,7 +66,7 @@ class Stepped(ABC):
     def _gather(self) -> None:
         """Brings the losses of the steps that are done into one tensor.
 
-        Nothing is lost if it is interrupted; a loss is, of a step that was not counted.
+        The loss of a step that was cut off before it counted is dropped: it is done again.
         """
         fresh = self._fresh[: self.step - self._gathered]
         if fresh:
