@@ -131,7 +131,7 @@ class _ModuleCall:
             arguments={name: _kind(contract, name) for name in contract.judged if name in passed},
             result=_kind(contract, "return") if contract.has_result else None,
             asked=asked,
-            places=state.places,
+            places=state.places if state.is_told_by_places else None,
             optional=[n for n, hint in state.hints.items() if NoneType in alternatives(hint)],
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from typedwave.contract.attributes import read_in_place
 from typedwave.contract.calls import install_call
 from typedwave.contract.decorator import typed
 from typedwave.contract.explain import state_error
@@ -128,4 +129,9 @@ def typed_class(cls: C) -> C:
         if checked is not forward:
             cls.forward = checked
     install_call(cls)
+    try:
+        places = cls.__state_contract__.places  # type: ignore[attr-defined]  # ours
+    except Exception:  # of whatever kind; the first call says it
+        places = {}
+    read_in_place(cls, places)
     return cls

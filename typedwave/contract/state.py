@@ -46,19 +46,24 @@ class StateContract:
     @functools.cached_property
     def facts(self) -> Callable[[Module], Facts]:
         """Reads what `read` reads, faster where each attribute is at its expected place."""
-        return self.read if self.places is None else write_facts(self.places, self.read, self._cls)
+        if not self.is_told_by_places:
+            return self.read
+        return write_facts(self.places, self.read, self._cls)
 
     @functools.cached_property
-    def places(self) -> Mapping[str, str] | None:
-        """Where each attribute is expected; None if ``{...}`` asks for more than they tell."""
-        hints = state_hints(self._cls)
-        arrays = [array for hint in hints.values() for array in array_hints(hint)]
-        if any(any(braces(array.dim_str)) for array in arrays):
-            return None
+    def places(self) -> Mapping[str, str]:
+        """Where each attribute is expected: ``"parameters"`` or ``"buffers"``."""
         return {
             name: "parameters" if any(map(_is_parameter, array_hints(hint))) else "buffers"
-            for name, hint in hints.items()
+            for name, hint in state_hints(self._cls).items()
         }
+
+    @functools.cached_property
+    def is_told_by_places(self) -> bool:
+        """Whether what is there tells the facts, since no ``{...}`` asks for more."""
+        hints = state_hints(self._cls).values()
+        arrays = [array for hint in hints for array in array_hints(hint)]
+        return not any(any(braces(array.dim_str)) for array in arrays)
 
     def read(self, module: Module, instead: Mapping[str, Any] = _NOTHING) -> Facts:
         """The class; class, dtype, shape and device of each attribute; what ``{...}`` asks for.
