@@ -13,6 +13,7 @@ from torch.nn import Module
 
 from typedwave.contract.explain import drift_error
 from typedwave.contract.function import CONTRACTS, FunctionContract
+from typedwave.contract.guards import drop_own_guards
 from typedwave.contract.hints import sizes
 from typedwave.contract.state import StateContract
 from typedwave.contract.switch import is_off
@@ -26,6 +27,7 @@ _UNSEEN: Final = object()
 
 def before_body(context: Any) -> None:
     """What Dynamo calls before it traces the body of a function: checks state and arguments."""
+    drop_own_guards(context)
     contract, arguments, owner = _call(context)
     if not is_off(owner):
         contract.examine(arguments)
