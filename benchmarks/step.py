@@ -1,17 +1,21 @@
 """A training step of the 76,579-parameter network, side by side: `make bench`.
 
 Every round does some steps of each contender in turn, on one thread, so that a machine that
-changes its speed changes it for all. What counts is the ratio within a round; the median over
-the rounds is printed. Where in memory a network happens to lie is worth a percent or two, so
-the eager ones train one network, whose modules change their classes in between; and of all
-there are several.
+changes its speed changes it for all. What counts is the ratio within a round, and of those the
+median. Where in memory things happen to lie is worth a percent or two: so the eager ones train one
+network, whose modules change their classes in between, and all of it is done by several processes,
+one after another, of which the median is printed, and the least and the most.
 """
 
 import argparse
+import functools
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from types import CodeType, FunctionType
 from unittest.mock import patch
 
@@ -81,40 +85,50 @@ def _apart(function: FunctionType) -> FunctionType:
     return copy
 
 
+def measured(path: Path, *, rounds: int, steps: int) -> dict[str, list[float]]:
+    """Seconds of each contender, by round."""
+    torch.set_num_threads(1)
+    words = read_words(path)
+    vocabulary = Vocabulary.of(words)
+    running = contenders(examples(split(words).train, vocabulary, context=8), vocabulary)
+    seconds: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(rounds + 1):
+        # Whoever runs after its like finds caches warm: each warms its own, in any order.
+        for name, run in random.sample(list(running.items()), len(running)):
+            run(steps // 2)
+            began = time.perf_counter()
+            run(steps)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: taken[1:] for name, taken in seconds.items()}  # the first is for what compiles
+
+
+def ratio(seconds: Mapping[str, list[float]], one: str, other: str) -> float:
+    return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="?", default=names_path(), help="one word a line")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--processes", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15, help="of each process")
     parser.add_argument("--steps", type=int, default=100, help="of each contender in a round")
-    parser.add_argument("--copies", type=int, default=2, help="of each contender")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    words = read_words(options.words)
-    vocabulary = Vocabulary.of(words)
-    data = examples(split(words).train, vocabulary, context=8)
-    running = [contenders(data, vocabulary) for _ in range(options.copies)]
-    seconds: dict[str, list[float]] = {name: [] for name in running[0]}
-    for number in range(options.rounds + 1):
-        for copy in running:
-            # Whoever runs after its like finds caches warm: each warms its own, in any order.
-            for name, run in random.sample(list(copy.items()), len(copy)):
-                run(options.steps // 2)
-                began = time.perf_counter()
-                run(options.steps)
-                if number:  # the first round is for what compiles
-                    seconds[name].append(time.perf_counter() - began)
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as one_by_one:
+        run = functools.partial(measured, rounds=options.rounds, steps=options.steps)
+        runs = list(one_by_one.map(run, [options.words] * options.processes))
     print(
-        f"one step, batch 32, one thread; medians of {options.rounds} rounds of {options.steps}, "
-        f"{options.copies} networks of each kind"
+        f"one step, batch 32, one thread; medians of {options.processes} processes, "
+        f"each with {options.rounds} rounds of {options.steps}"
     )
     print(f"{'':34}{'microseconds':>12}  times as fast as the plain loop")
-    for name, taken in seconds.items():
-        micro = statistics.median(taken) / options.steps * 1e6
-        faster = statistics.median(a / b for a, b in zip(seconds[BASE], taken, strict=True))
-        print(f"{name:34}{micro:12.0f}  {faster:.2f}")
+    for name in runs[0]:
+        micro = statistics.median(statistics.median(run[name]) for run in runs)
+        faster = statistics.median(ratio(run, BASE, name) for run in runs)
+        print(f"{name:34}{micro / options.steps * 1e6:12.0f}  {faster:.2f}")
     for one, bare in ((OURS, BARE), (JAXTYPED, BARE), (OURS_COMPILED, BARE_COMPILED)):
-        pairs = zip(seconds[one], seconds[bare], strict=True)
-        print(f"{one}, to unchecked: {statistics.median(a / b for a, b in pairs):.3f}")
+        ratios = sorted(ratio(run, one, bare) for run in runs)
+        median, least, most = statistics.median(ratios), ratios[0], ratios[-1]
+        print(f"{one}, to unchecked: {median:.3f} ({least:.3f} to {most:.3f})")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ It has read the code of the contracts too, which nobody changes. To compare that
 take a small model a fiftieth of its step.
 """
 
+import inspect
 import re
 from typing import Any, Final
 
@@ -39,20 +40,39 @@ class _Dropping:
 
     def __call__(self, _: Any) -> None:
         guards = self._output.guards
-        kept = [guard for guard in guards if not self._is_ours(guard.name)]
+        kept = [guard for guard in guards if not self._is_ours(guard)]
         guards.clear()
         for guard in kept:
             guards.add(guard, collect_debug_stack=False)
 
-    def _is_ours(self, name: str) -> bool:
-        if _NAME_OF_OURS.match(name):
+    def _is_ours(self, guard: Any) -> bool:
+        if _NAME_OF_OURS.match(guard.name):
             return True
-        if found := _IN_A_CLASS.fullmatch(name):
+        if found := _IN_A_CLASS.fullmatch(guard.name):
             return isinstance(self._value(found[1]), Attribute)
-        if found := _IN_A_CELL.fullmatch(name):
+        if found := _IN_A_CELL.fullmatch(guard.name):
             return self._value(found[1]) in self._functions
+        if getattr(guard.create_fn, "func", None) is _guard_on_absence():
+            name = guard.create_fn.keywords["attr"]
+            # Python looks for __call__ on the class, whatever the object has.
+            return name == "__call__" or self._is_read_in_place(guard.name, name)
         return False
+
+    def _is_read_in_place(self, module: str, name: str) -> bool:
+        """Whether a module is searched for an attribute only because its class is ours.
+
+        Without us Dynamo reads it where it is, too, and guards that.
+        """
+        cls = type(self._value(module))
+        return isinstance(inspect.getattr_static(cls, name, None), Attribute)
 
     def _value(self, name: str) -> Any:
         """What a guard of this name would look at."""
         return eval(name, {"L": self._output.local_scope, "G": self._output.global_scope})
+
+
+def _guard_on_absence() -> Any:
+    """What guards that an attribute is not in the ``__dict__`` of an object."""
+    from torch._dynamo.guards import GuardBuilder  # imported late, as it takes a second
+
+    return GuardBuilder.NOT_PRESENT_IN_GENERIC_DICT
