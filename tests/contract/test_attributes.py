@@ -112,8 +112,9 @@ def test_annotated_state_is_read_without_the_search_of_torch() -> None:
     module = Filled()
     for name in ("gain", "total"):
         assert not asks_getattr(module, name)
-    module.gain = None
+    module.gain = module.total = None
     assert not asks_getattr(module, "gain")
+    assert not asks_getattr(module, "total")
     layer = typedwave.nn.BatchNorm1d(3)
     assert not any(asks_getattr(layer, name) for name in ("weight", "running_mean"))
     assert asks_getattr(nn.BatchNorm1d(3), "weight")
@@ -193,8 +194,18 @@ def test_a_subclass_that_keeps_an_attribute_elsewhere_reads_it_there() -> None:
 
 def test_a_class_whose_annotations_cannot_be_resolved_yet_reads_as_torch_does() -> None:
     class Early(Filled):
-        later: "Float[Parameter, Undefined]"  # type: ignore[name-defined]  # on purpose
+        later: "Float[Undefined, 'C']"  # type: ignore[name-defined]  # on purpose
 
+    class EarlyDoubling(Early):
+        def __getattr__(self, name: str) -> Any:
+            value = super().__getattr__(name)
+            return 2 * value if name == "gain" else value
+
+    class OfTheAuthors(EarlyDoubling):
+        gain = "theirs"  # type: ignore[assignment]  # the author means it
+
+    assert EarlyDoubling().gain.tolist() == [2.0] * 3
+    assert OfTheAuthors.gain == "theirs"
     module = Early()
     module.later = Parameter(torch.zeros(2))
     assert module.later is module._parameters["later"]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from test_torch import BATCH, case_by_case, twins
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.modules.module import register_module_forward_hook
 
 import typedwave
 from typedwave import typed
@@ -96,6 +97,17 @@ def test_what_is_not_ours_is_still_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     assert counter.frame_count == 3
 
 
+def test_a_hook_for_all_modules_that_was_traced_is_still_looked_at() -> None:
+    module, x = Scaled(), torch.ones(3)
+    run, _ = compiled(lambda x: module(x))
+    hook = register_module_forward_hook(lambda *_: torch.full((3,), 7.0))
+    try:
+        assert run(x).tolist() == [7.0] * 3
+    finally:
+        hook.remove()
+    assert run(x).tolist() == [2.0] * 3
+
+
 def test_a_closure_of_the_users_around_a_checked_module_is_still_looked_at() -> None:
     module, by = Scaled(), 3.0
 
@@ -109,15 +121,30 @@ def test_a_closure_of_the_users_around_a_checked_module_is_still_looked_at() -> 
     assert run(torch.ones(2)).tolist() == [20.0] * 2
 
 
-def test_a_function_that_a_closure_exchanges_is_still_looked_at() -> None:
-    module, chosen = Scaled(), torch.square
+def after(function: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Tensor], Any]:
+    """A function that calls another, and the cell that holds the other."""
 
-    def outer(x: Tensor) -> Tensor:
-        return chosen(module(x))
+    def run(x: Tensor) -> Tensor:
+        return function(x)
 
-    run, _ = compiled(outer)
+    assert run.__closure__ is not None
+    return run, run.__closure__[0]
+
+
+def doubled(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+def negated(x: Tensor) -> Tensor:
+    return -x
+
+
+def test_a_function_that_a_closure_of_the_users_exchanges_is_still_looked_at() -> None:
+    module = Scaled()
+    helper, cell = after(doubled)
+    run, _ = compiled(lambda x: helper(module(x)))
     assert run(torch.ones(2)).tolist() == [4.0] * 2
-    chosen = torch.neg
+    cell.cell_contents = negated
     assert run(torch.ones(2)).tolist() == [-2.0] * 2
 
 

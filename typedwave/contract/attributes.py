@@ -78,16 +78,10 @@ def read_in_place(cls: type[Module], places: Mapping[str, str]) -> None:
         cls: The class, which is changed in place.
         places: Where each attribute is expected: ``"parameters"`` or ``"buffers"``.
     """
-    ours = {
-        name: type(attribute)
-        for base in reversed(cls.__mro__)
-        for name, attribute in vars(base).items()
-        if isinstance(attribute, Attribute)
-    }
-    kinds = ours | {name: _IN_PLACE[place] for name, place in places.items()}
-    if cls.__getattr__ is not _TORCH_GETATTR:
-        kinds = dict.fromkeys(kinds, Attribute)
-    for name, kind in kinds.items():
+    asks = cls.__getattr__ is not _TORCH_GETATTR
+    inherited = [name for base in cls.__mro__ if asks for name in vars(base)]
+    for name in {*places, *inherited}:
         there = inspect.getattr_static(cls, name, _NOTHING)
-        if there is _NOTHING or (isinstance(there, Attribute) and type(there) is not kind):
+        if there is _NOTHING or isinstance(there, Attribute):
+            kind = Attribute if asks else _IN_PLACE[places[name]]
             setattr(cls, name, kind(name))

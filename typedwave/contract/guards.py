@@ -15,7 +15,7 @@ from typedwave.contract.written import PREFIX
 
 __all__ = ["drop_own_guards"]
 
-# Of torch's hooks that are for all modules, which are read by a module of ours, is not our own.
+# torch's hooks for all modules are read through a module of ours; what they are is not ours.
 _NAME_OF_OURS: Final = re.compile(
     rf"G\[.*(\['{PREFIX}\w+'\]|__import_typedwave_dot_contract_dot_\w+'\])(?!.*\btorch_module\b)"
     rf"|G\['{PREFIX}"
@@ -67,8 +67,11 @@ class _Dropping:
         return isinstance(inspect.getattr_static(cls, name, None), Attribute)
 
     def _value(self, name: str) -> Any:
-        """What a guard of this name would look at."""
-        return eval(name, {"L": self._output.local_scope, "G": self._output.global_scope})
+        """What a guard of this name would look at; None if only Dynamo can read the name."""
+        try:
+            return eval(name, {"L": self._output.local_scope, "G": self._output.global_scope})
+        except Exception:  # of whatever kind: then the guard stays
+            return None
 
 
 def _guard_on_absence() -> Any:
