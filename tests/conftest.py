@@ -26,6 +26,14 @@ def _threads_as_before():
 
 
 @pytest.fixture
+def fresh_dynamo():
+    """Nothing that another test had compiled, and nothing left of what this one has."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
 def default_profile():
     """Hypothesis's own profile, by which the kit takes twenty examples, always the same ones."""
     profile = hypothesis.settings.get_current_profile_name()

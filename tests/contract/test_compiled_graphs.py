@@ -4,7 +4,7 @@ import copy
 import functools
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,16 +43,12 @@ import typedwave
 from typedwave import ShapeError
 
 # torch.jit.trace is one of the subjects, and torch's own forward-mode derivatives are scripted.
-pytestmark = pytest.mark.filterwarnings(r"ignore:.torch\.jit\.\w+. is deprecated")
+pytestmark = [
+    pytest.mark.usefixtures("fresh_dynamo"),
+    pytest.mark.filterwarnings(r"ignore:.torch\.jit\.\w+. is deprecated"),
+]
 statically_and_dynamically = pytest.mark.parametrize("dynamic", [False, True])
 in_either_mode = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-
-
-@pytest.fixture(autouse=True)
-def _fresh_dynamo() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 # torch.compile

@@ -52,7 +52,7 @@ class _ParameterInPlace(Attribute):
 
 
 class _BufferInPlace(Attribute):
-    """The same for a buffer."""
+    """The same for a buffer; written twice, since to ask which place it is takes as long."""
 
     __slots__ = ()
 
